@@ -80,7 +80,10 @@ impl Batch {
     /// Applies the batch only if `key` has exactly `value`.
     #[must_use]
     pub fn require_equals(self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        self.require(Condition::Equals { key: key.into(), value: value.into() })
+        self.require(Condition::Equals {
+            key: key.into(),
+            value: value.into(),
+        })
     }
 
     /// Applies the batch only if `condition` holds.
@@ -130,7 +133,10 @@ impl Batch {
     #[must_use]
     pub fn bytes(&self) -> usize {
         let conditions = self.conditions.iter().map(Condition::bytes).sum::<usize>();
-        let writes = self.writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len));
+        let writes = self
+            .writes
+            .iter()
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Bytes::len));
         conditions + writes.sum::<usize>()
     }
 
@@ -139,7 +145,12 @@ impl Batch {
     /// # Errors
     /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key, a value or a batch over its limit.
     pub fn check(&self, capabilities: &Capabilities) -> Result<()> {
-        for key in self.conditions.iter().map(Condition::key).chain(self.writes.keys()) {
+        for key in self
+            .conditions
+            .iter()
+            .map(Condition::key)
+            .chain(self.writes.keys())
+        {
             if key.is_empty() {
                 return Err(Error::invalid("a key is empty; keys have at least one byte"));
             }
@@ -149,7 +160,11 @@ impl Batch {
             Error::check_size("value", value.len(), capabilities.max_value_bytes)?;
         }
         let operations = self.conditions.len() + self.writes.len();
-        Error::check_size("number of operations of a batch", operations, capabilities.max_batch_operations)?;
+        Error::check_size(
+            "number of operations of a batch",
+            operations,
+            capabilities.max_batch_operations,
+        )?;
         Error::check_size("batch", self.bytes(), capabilities.max_batch_bytes)
     }
 }
@@ -205,13 +220,19 @@ mod tests {
     #[test]
     fn later_write_to_a_key_replaces_the_earlier() {
         let batch = Batch::new().put("k", "1").delete("k").put("k", "2");
-        assert_eq!(batch.writes().collect::<Vec<_>>(), [(&Bytes::from("k"), Some(&Bytes::from("2")))]);
+        assert_eq!(
+            batch.writes().collect::<Vec<_>>(),
+            [(&Bytes::from("k"), Some(&Bytes::from("2")))]
+        );
     }
 
     #[test]
     fn writes_come_in_key_order() {
         let batch = Batch::new().put("b", "").put("a", "");
-        assert_eq!(batch.writes().map(|(key, _)| key.clone()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(
+            batch.writes().map(|(key, _)| key.clone()).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
     }
 
     #[test]
@@ -220,13 +241,20 @@ mod tests {
         assert!(large(Batch::new().put("large", "")));
         assert!(large(Batch::new().put("k", "large")));
         assert!(large(Batch::new().require_absent("large")));
-        assert!(large(Batch::new().put("k", "1234").put("l", "1234").put("m", "1234")));
-        assert!(large(Batch::new().put("a", "").put("b", "").put("c", "").delete("d")));
+        assert!(large(
+            Batch::new().put("k", "1234").put("l", "1234").put("m", "1234")
+        ));
+        assert!(large(
+            Batch::new().put("a", "").put("b", "").put("c", "").delete("d")
+        ));
         assert!(Batch::new().put("k", "1234").check(&SMALL).is_ok());
     }
 
     #[test]
     fn empty_key_is_invalid() {
-        assert!(matches!(Batch::new().put("", "v").check(&SMALL), Err(Error::Invalid { .. })));
+        assert!(matches!(
+            Batch::new().put("", "v").check(&SMALL),
+            Err(Error::Invalid { .. })
+        ));
     }
 }

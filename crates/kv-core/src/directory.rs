@@ -56,7 +56,10 @@ impl Directory {
                 .map_err(|error| io_error("create the directory", &engine_path, error))?;
             write_marker(path, engine, format).map_err(|error| io_error("mark", path, error))?;
         }
-        Ok(Self { engine_path, _lock: lock })
+        Ok(Self {
+            engine_path,
+            _lock: lock,
+        })
     }
 
     /// The folder for the engine's own files.
@@ -71,7 +74,11 @@ impl Directory {
 /// # Errors
 /// Those of the file system.
 pub fn sync_directory(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
+    if cfg!(unix) {
+        File::open(path)?.sync_all()
+    } else {
+        Ok(())
+    }
 }
 
 #[derive(PartialEq, Eq)]
@@ -103,14 +110,16 @@ fn check_marker(path: &Path, engine: &str, format: u32) -> Result<Marker> {
         Err(error) => return Err(io_error("read the marker of", path, error)),
     };
     match text.split_whitespace().collect::<Vec<_>>()[..] {
-        [MAGIC, found, _] if found != engine => {
-            refuse(format!("it holds a store of engine {found}, not {engine}; open it with {found}"))
-        }
+        [MAGIC, found, _] if found != engine => refuse(format!(
+            "it holds a store of engine {found}, not {engine}; open it with {found}"
+        )),
         [MAGIC, _, found] if found == format.to_string() => Ok(Marker::Matches),
         [MAGIC, _, found] => refuse(format!(
             "its format is {found} and this version reads format {format}; open it with the version that wrote it"
         )),
-        _ => refuse(format!("its {MARKER} file is not readable; restore the directory from a copy")),
+        _ => refuse(format!(
+            "its {MARKER} file is not readable; restore the directory from a copy"
+        )),
     }
 }
 
@@ -122,8 +131,7 @@ fn first_foreign_entry(path: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
-        let empty_folder =
-            entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none();
+        let empty_folder = entry.file_type()?.is_dir() && fs::read_dir(entry.path())?.next().is_none();
         if name != LOCK && name != MARKER_DRAFT && !empty_folder {
             return Ok(Some(name.to_string_lossy().into_owned()));
         }
@@ -140,7 +148,9 @@ fn lock(path: &Path) -> Result<File> {
         .map_err(|error| io_error("open the lock of", path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse { location: path.display().to_string() }),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse {
+            location: path.display().to_string(),
+        }),
         Err(TryLockError::Error(error)) => Err(io_error("lock", path, error)),
     }
 }
@@ -174,7 +184,9 @@ mod tests {
     use super::*;
 
     fn claim_error(path: &Path) -> String {
-        Directory::claim(path, "fjall", 1).expect_err("must be refused").to_string()
+        Directory::claim(path, "fjall", 1)
+            .expect_err("must be refused")
+            .to_string()
     }
 
     #[test]
@@ -206,7 +218,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("temp dir");
         drop(Directory::claim(dir.path(), "fjall", 2).expect("claim"));
         assert!(claim_error(dir.path()).contains("format is 2"));
-        let other = Directory::claim(dir.path(), "sled", 2).expect_err("must be refused").to_string();
+        let other = Directory::claim(dir.path(), "sled", 2)
+            .expect_err("must be refused")
+            .to_string();
         assert!(other.contains("open it with fjall"), "{other}");
     }
 

@@ -84,27 +84,41 @@ pub enum Error {
 impl Error {
     /// An [`Error::Invalid`].
     pub fn invalid(reason: impl Into<String>) -> Self {
-        Self::Invalid { reason: reason.into() }
+        Self::Invalid {
+            reason: reason.into(),
+        }
     }
 
     /// An [`Error::Incompatible`].
     pub fn incompatible(location: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Incompatible { location: location.into(), reason: reason.into() }
+        Self::Incompatible {
+            location: location.into(),
+            reason: reason.into(),
+        }
     }
 
     /// An [`Error::Corrupt`] with the engine's own error.
     pub fn corrupt(reason: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Corrupt { reason: reason.into(), source: Some(source.into()) }
+        Self::Corrupt {
+            reason: reason.into(),
+            source: Some(source.into()),
+        }
     }
 
     /// An [`Error::Unavailable`] with the engine's own error.
     pub fn unavailable(reason: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::Unavailable { reason: reason.into(), source: Some(source.into()) }
+        Self::Unavailable {
+            reason: reason.into(),
+            source: Some(source.into()),
+        }
     }
 
     /// An [`Error::OutcomeUnknown`] with the engine's own error.
     pub fn outcome_unknown(reason: impl Into<String>, source: impl Into<BoxError>) -> Self {
-        Self::OutcomeUnknown { reason: reason.into(), source: Some(source.into()) }
+        Self::OutcomeUnknown {
+            reason: reason.into(),
+            source: Some(source.into()),
+        }
     }
 
     /// Whether a commit that failed with this error may have been applied.
@@ -114,6 +128,10 @@ impl Error {
     }
 
     pub(crate) fn check_size(what: &'static str, actual: usize, limit: usize) -> Result<()> {
-        if actual > limit { Err(Self::TooLarge { what, actual, limit }) } else { Ok(()) }
+        if actual > limit {
+            Err(Self::TooLarge { what, actual, limit })
+        } else {
+            Ok(())
+        }
     }
 }

@@ -88,13 +88,19 @@ impl Scan {
     /// The same range in descending order.
     #[must_use]
     pub fn reverse(self) -> Self {
-        Self { direction: Direction::Reverse, ..self }
+        Self {
+            direction: Direction::Reverse,
+            ..self
+        }
     }
 
     /// At most `max_items` entries per page; 0 counts as 1.
     #[must_use]
     pub fn max_items(self, max_items: usize) -> Self {
-        Self { max_items: max_items.max(1), ..self }
+        Self {
+            max_items: max_items.max(1),
+            ..self
+        }
     }
 
     /// At most `max_bytes` bytes of keys and values per page, but at least one entry.
@@ -115,7 +121,11 @@ impl Scan {
     #[must_use]
     pub fn bounds(&self) -> (std::ops::Bound<&[u8]>, std::ops::Bound<&[u8]>) {
         use std::ops::Bound::{Excluded, Included, Unbounded};
-        let end = if self.end.is_empty() { Unbounded } else { Excluded(self.end.as_ref()) };
+        let end = if self.end.is_empty() {
+            Unbounded
+        } else {
+            Excluded(self.end.as_ref())
+        };
         (Included(self.start.as_ref()), end)
     }
 
@@ -161,13 +171,21 @@ impl PageBuilder {
     /// An empty page of `scan`.
     #[must_use]
     pub fn new(scan: Scan) -> Self {
-        Self { scan, entries: Vec::new(), bytes: 0, full: false }
+        Self {
+            scan,
+            entries: Vec::new(),
+            bytes: 0,
+            full: false,
+        }
     }
 
     /// Adds the next entry in the direction of the scan. Returns whether another entry may follow; when it returns
     /// `false` the entry was either the last that fits or did not fit, and the page is complete.
     pub fn push(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> bool {
-        let entry = Entry { key: key.into(), value: value.into() };
+        let entry = Entry {
+            key: key.into(),
+            value: value.into(),
+        };
         self.bytes += entry.key.len() + entry.value.len();
         if self.entries.is_empty() || self.bytes <= self.scan.max_bytes {
             self.entries.push(entry);
@@ -185,7 +203,10 @@ impl PageBuilder {
             Some(last) if self.full => Some(self.scan.continued_after(&last.key)),
             _ => None,
         };
-        Page { entries: self.entries, next }
+        Page {
+            entries: self.entries,
+            next,
+        }
     }
 }
 

@@ -1,0 +1,212 @@
+//! An event on its way into a store, and out of it.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::text::text_type;
+use crate::typed::{DomainEvent, Json, PayloadCodec};
+use crate::{
+    CausationId, CorrelationId, IdempotencyId, MessageId, Metadata, RecordedEvent, Result, StreamId,
+    TypeName, UserId, Version,
+};
+
+text_type! {
+    /// How the bytes of a payload are to be read, as a media type such as `application/json`.
+    ContentType, "content type", max 127
+}
+
+impl ContentType {
+    /// `application/json`: what [`Json`] writes.
+    pub const JSON: Self = Self(bytestring::ByteString::from_static("application/json"));
+    /// `application/octet-stream`: bytes that only the application understands.
+    pub const OCTET_STREAM: Self = Self(bytestring::ByteString::from_static("application/octet-stream"));
+}
+
+/// The content of an event: bytes that the store never looks into, and how to read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// How the bytes are to be read.
+    pub content_type: ContentType,
+    /// The content.
+    pub bytes: Bytes,
+}
+
+impl Payload {
+    /// A payload of any content type.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{ContentType, Payload};
+    ///
+    /// let payload = Payload::new(ContentType::OCTET_STREAM, vec![1, 2, 3]);
+    /// assert_eq!(payload.bytes.len(), 3);
+    /// ```
+    #[must_use]
+    pub fn new(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
+        Self {
+            content_type,
+            bytes: bytes.into(),
+        }
+    }
+
+    /// A payload encoded by `codec`, with that codec's content type.
+    ///
+    /// # Errors
+    /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the value cannot be encoded.
+    pub fn encode<T: Serialize + ?Sized, C: PayloadCodec>(codec: &C, value: &T) -> Result<Self> {
+        Ok(Self {
+            content_type: codec.content_type(),
+            bytes: codec.encode(value)?,
+        })
+    }
+}
+
+/// An event with its metadata: what an application appends and what it reads back.
+///
+/// ```
+/// use eventstore_abstractions::{EventMessage, IdempotencyId, Payload, ContentType};
+///
+/// let event = EventMessage::new("PhotoTaken", Payload::new(ContentType::new("image/png")?, vec![0; 16]))?
+///     .with_idempotency_id(IdempotencyId::new("upload-17")?);
+/// assert_eq!(event.type_name(), "PhotoTaken");
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventMessage {
+    /// The content.
+    pub payload: Payload,
+    /// What is said about it.
+    pub metadata: Metadata,
+}
+
+impl EventMessage {
+    /// An event of the named type, created now, with a generated message id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`](crate::Error::InvalidInput) when the type name is not a valid [`TypeName`].
+    pub fn new(type_name: impl Into<String>, payload: Payload) -> Result<Self> {
+        Ok(Self {
+            payload,
+            metadata: Metadata::new(TypeName::new(type_name)?),
+        })
+    }
+
+    /// An event of the named type whose payload is `value` in JSON.
+    ///
+    /// ```
+    /// use eventstore_abstractions::EventMessage;
+    ///
+    /// let event = EventMessage::json("Renamed", &serde_json::json!({ "to": "Bob" }))?;
+    /// assert_eq!(event.payload.bytes.as_ref(), br#"{"to":"Bob"}"#);
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when the value cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(type_name: impl Into<String>, value: &T) -> Result<Self> {
+        Self::new(type_name, Payload::encode(&Json, value)?)
+    }
+
+    /// The message of a typed event, in JSON.
+    ///
+    /// # Errors
+    /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the event cannot be written as JSON.
+    pub fn of<E: DomainEvent>(event: &E) -> Result<Self> {
+        Self::encoded_by(&Json, event)
+    }
+
+    /// The message of a typed event, in the form of `codec`.
+    ///
+    /// # Errors
+    /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the event cannot be encoded.
+    pub fn encoded_by<E: DomainEvent, C: PayloadCodec>(codec: &C, event: &E) -> Result<Self> {
+        let mut metadata = Metadata::new(TypeName::from_static(E::TYPE_NAME)?);
+        metadata.message.schema_version = E::SCHEMA_VERSION;
+        Ok(Self {
+            payload: Payload::encode(codec, event)?,
+            metadata,
+        })
+    }
+
+    /// The id of the message.
+    #[must_use]
+    pub fn id(&self) -> MessageId {
+        self.metadata.message.id
+    }
+
+    /// The name of the event's type.
+    #[must_use]
+    pub fn type_name(&self) -> &str {
+        self.metadata.message.type_name.as_str()
+    }
+
+    /// Sets the message id.
+    #[must_use]
+    pub fn with_message_id(mut self, id: MessageId) -> Self {
+        self.metadata.message.id = id;
+        self
+    }
+
+    /// Sets the idempotency id.
+    #[must_use]
+    pub fn with_idempotency_id(mut self, id: IdempotencyId) -> Self {
+        self.metadata.context.idempotency_id = Some(id);
+        self
+    }
+
+    /// Sets the version that the event must get.
+    #[must_use]
+    pub fn with_sequence_number(mut self, version: Version) -> Self {
+        self.metadata.context.sequence_number = Some(version);
+        self
+    }
+
+    /// Sets the stream that the event belongs to.
+    #[must_use]
+    pub fn with_domain(mut self, stream: StreamId) -> Self {
+        self.metadata.message.domain = Some(stream);
+        self
+    }
+
+    /// Sets the correlation id.
+    #[must_use]
+    pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
+        self.metadata.context.correlation_id = Some(id);
+        self
+    }
+
+    /// Sets the causation id.
+    #[must_use]
+    pub fn with_causation_id(mut self, id: CausationId) -> Self {
+        self.metadata.context.causation_id = Some(id);
+        self
+    }
+
+    /// Sets the user.
+    #[must_use]
+    pub fn with_user_id(mut self, id: UserId) -> Self {
+        self.metadata.context.user_id = Some(id);
+        self
+    }
+
+    /// Records that `cause` led to this event: its message becomes the causation id, and its correlation id (or
+    /// its message, if it has none) the correlation id.
+    #[must_use]
+    pub fn caused_by(self, cause: &RecordedEvent) -> Self {
+        let correlation = cause.message.metadata.context.correlation_id.clone();
+        let id = cause.message.id();
+        self.with_causation_id(id.into())
+            .with_correlation_id(correlation.unwrap_or_else(|| id.into()))
+    }
+
+    /// Whether `other` says the same: type, schema version, content type and payload are equal.
+    ///
+    /// This is what "the same content" means when an append is tried again. Ids, times and context are left out,
+    /// because a command that runs again makes new ones.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        let (mine, theirs) = (&self.metadata.message, &other.metadata.message);
+        mine.type_name == theirs.type_name
+            && mine.schema_version == theirs.schema_version
+            && self.payload == other.payload
+    }
+}

@@ -1,0 +1,98 @@
+//! What is said about an event, beside the event itself.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    CausationId, CorrelationId, Database, IdempotencyId, MessageId, Scope, StreamId, Timestamp, TypeName,
+    UserId, UserSessionId, Version,
+};
+
+/// What is said about an event: what the message is, and in which context it arose.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Metadata {
+    /// What the message is.
+    pub message: MessageMetadata,
+    /// In which context it arose.
+    #[serde(default)]
+    pub context: ContextMetadata,
+}
+
+/// What a message is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MessageMetadata {
+    /// Unique id of the message; a UUIDv7 unless set. It is recognised when it is appended to its stream again.
+    pub id: MessageId,
+    /// Name of the event's type.
+    pub type_name: TypeName,
+    /// Version of the schema of the event's type.
+    pub schema_version: u32,
+    /// The aggregate that the event belongs to. If set, the message can only be appended to that stream.
+    pub domain: Option<StreamId>,
+    /// When the event was created.
+    pub created_at: Timestamp,
+}
+
+/// In which context a message arose.
+///
+/// ```
+/// use eventstore_abstractions::{ContextMetadata, CorrelationId};
+///
+/// let mut context = ContextMetadata::default();
+/// context.correlation_id = Some(CorrelationId::new("request-7")?);
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ContextMetadata {
+    /// Ties together everything that came of one request.
+    pub correlation_id: Option<CorrelationId>,
+    /// The message that directly caused this one.
+    pub causation_id: Option<CausationId>,
+    /// The user on whose behalf it happened.
+    pub user_id: Option<UserId>,
+    /// The database that the event belongs to. If set, the message can only be appended there.
+    pub partition_id: Option<Database>,
+    /// When the request that led to the event was received.
+    pub received_at: Option<Timestamp>,
+    /// The user's session in the application.
+    pub session_id: Option<UserSessionId>,
+    /// The version that the event must get in its stream; an append that would give it another is refused.
+    pub sequence_number: Option<Version>,
+    /// Marks the append as one that may be tried again.
+    pub idempotency_id: Option<IdempotencyId>,
+    /// Labels for who may see or handle the event; at most [`MAX_SCOPES`](Self::MAX_SCOPES).
+    pub scopes: Vec<Scope>,
+}
+
+impl ContextMetadata {
+    /// Most scopes of a message: they are stored with every event.
+    pub const MAX_SCOPES: usize = 64;
+}
+
+impl Metadata {
+    /// Metadata for a new event of the given type: a generated id, schema version 1, created now, no context.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{Metadata, TypeName};
+    ///
+    /// let metadata = Metadata::new(TypeName::new("AccountOpened")?);
+    /// assert_eq!(metadata.message.schema_version, 1);
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
+    #[must_use]
+    pub fn new(type_name: TypeName) -> Self {
+        Self {
+            message: MessageMetadata {
+                id: MessageId::generate(),
+                type_name,
+                schema_version: 1,
+                domain: None,
+                created_at: Timestamp::now(),
+            },
+            context: ContextMetadata::default(),
+        }
+    }
+}

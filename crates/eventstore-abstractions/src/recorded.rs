@@ -1,0 +1,111 @@
+//! What a store gives back: recorded events, snapshots, outcomes.
+
+use crate::{EventMessage, Position, StreamId, Timestamp, Version};
+
+/// An event as it is stored: the message, plus what the store added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordedEvent {
+    /// The stream that the event is in.
+    pub stream: StreamId,
+    /// Its number in the stream.
+    pub version: Version,
+    /// Its number in the database's log.
+    pub position: Position,
+    /// When the store accepted it, by the store's clock.
+    pub recorded_at: Timestamp,
+    /// The message that was appended.
+    pub message: EventMessage,
+}
+
+impl RecordedEvent {
+    /// A recorded event from its parts: for implementations of a store.
+    #[must_use]
+    pub fn new(
+        stream: StreamId,
+        version: Version,
+        position: Position,
+        recorded_at: Timestamp,
+        message: EventMessage,
+    ) -> Self {
+        Self {
+            stream,
+            version,
+            position,
+            recorded_at,
+            message,
+        }
+    }
+}
+
+/// The state of a stream at a version, kept beside the events, never instead of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The version whose state this is.
+    pub version: Version,
+    /// When it was taken, by the store's clock.
+    pub taken_at: Timestamp,
+    /// The state, as a message: its type name, schema version and payload say what it is.
+    pub message: EventMessage,
+}
+
+impl Snapshot {
+    /// A snapshot from its parts: for implementations of a store.
+    #[must_use]
+    pub fn new(version: Version, taken_at: Timestamp, message: EventMessage) -> Self {
+        Self {
+            version,
+            taken_at,
+            message,
+        }
+    }
+}
+
+/// What an append did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The stream's version after it: that of the last event appended, or the current one if there was none.
+    pub version: Version,
+    /// A reader of the log that has read up to here has seen the append: the position of the last event appended,
+    /// or the end of the log if there was none.
+    pub position: Position,
+    /// How many events were appended.
+    pub events: u64,
+}
+
+impl Appended {
+    /// An outcome from its parts: for implementations of a store.
+    #[must_use]
+    pub fn new(version: Version, position: Position, events: u64) -> Self {
+        Self {
+            version,
+            position,
+            events,
+        }
+    }
+}
+
+/// What is needed to rebuild a state: a snapshot, if one was used, and the events after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct History {
+    /// The snapshot to start from; without one, start from nothing.
+    pub snapshot: Option<Snapshot>,
+    /// The events to apply, in order.
+    pub events: Vec<RecordedEvent>,
+}
+
+impl History {
+    /// The version that the history leads to; 0 when it is empty.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let snapshot = self.snapshot.as_ref().map(|snapshot| snapshot.version);
+        self.events
+            .last()
+            .map(|event| event.version)
+            .or(snapshot)
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,102 @@
+//! Reads recorded events back as the types of an event set.
+
+use std::marker::PhantomData;
+
+use crate::typed::{EventSet, Json, PayloadCodec};
+use crate::{Error, EventMessage, Result};
+
+/// What a decoder does with an event whose type, at its schema version, is not in the set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum UnknownTypes {
+    /// It is an error that names the type. A state that left out an event unnoticed would be wrong.
+    #[default]
+    Fail,
+    /// The event is left out.
+    Skip,
+    /// The event is given as its message.
+    KeepRaw,
+}
+
+/// An event as it was decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded<E> {
+    /// An event of the set.
+    Event(E),
+    /// An event of an unknown type, kept as it is: see [`UnknownTypes::KeepRaw`].
+    Raw(EventMessage),
+}
+
+impl<E> Decoded<E> {
+    /// The event, unless it is raw.
+    #[must_use]
+    pub fn event(self) -> Option<E> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Raw(_) => None,
+        }
+    }
+}
+
+/// Reads messages as the events of the set `E`, by the codec `C`.
+///
+/// See the [module](crate::typed) for an example.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder<E, C = Json> {
+    codec: C,
+    unknown_types: UnknownTypes,
+    set: PhantomData<fn() -> E>,
+}
+
+impl<E: EventSet> Decoder<E, Json> {
+    /// A decoder of JSON payloads to which an unknown type is an error.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_codec(Json)
+    }
+}
+
+impl<E: EventSet> Default for Decoder<E, Json> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E: EventSet, C: PayloadCodec> Decoder<E, C> {
+    /// A decoder of payloads that `codec` wrote, to which an unknown type is an error.
+    #[must_use]
+    pub fn with_codec(codec: C) -> Self {
+        Self {
+            codec,
+            unknown_types: UnknownTypes::Fail,
+            set: PhantomData,
+        }
+    }
+
+    /// Sets what happens with an event of an unknown type.
+    #[must_use]
+    pub fn unknown_types(self, unknown_types: UnknownTypes) -> Self {
+        Self {
+            unknown_types,
+            ..self
+        }
+    }
+
+    /// The event of `message`; `None` when it is of an unknown type that is to be skipped.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEventType`] when it is of an unknown type and that is an error;
+    /// [`Error::PayloadCodec`] when the payload of a known type cannot be read.
+    pub fn decode(&self, message: &EventMessage) -> Result<Option<Decoded<E>>> {
+        if let Some(event) = E::decode(&self.codec, message)? {
+            return Ok(Some(Decoded::Event(event)));
+        }
+        match self.unknown_types {
+            UnknownTypes::Fail => Err(Error::UnknownEventType {
+                type_name: message.metadata.message.type_name.clone(),
+                schema_version: message.metadata.message.schema_version,
+            }),
+            UnknownTypes::Skip => Ok(None),
+            UnknownTypes::KeepRaw => Ok(Some(Decoded::Raw(message.clone()))),
+        }
+    }
+}
