@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The conformance suites that every backend runs, and the faults to test against.
+//!
+//! - [`kv`]: the suite of a [`kv_core::KeyValueStore`]. A backend's own test file is a factory and one call of
+//!   [`kv_conformance!`].
+//! - [`fault`]: a store that damages, fails or holds what passes through it.
+//! - [`seed`]: random choices that can be played again.
+//!
+//! Everything here fails by panicking, as a test does.
+#![forbid(unsafe_code)]
+
+pub mod fault;
+pub mod kv;
+pub mod seed;

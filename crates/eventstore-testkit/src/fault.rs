@@ -1,0 +1,251 @@
+//! A store that damages, fails or holds what passes through it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan};
+use tokio::sync::watch;
+
+/// A [`KeyValueStore`] over another one that does what it is told to do wrong, and is transparent otherwise.
+///
+/// Faults of commits wait in a queue: each commit takes one. What was asked for first happens first.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use eventstore_testkit::fault::{FaultStore, Moment};
+/// use kv_core::{Batch, Durability, Error, KeyValueStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = FaultStore::new(Arc::new(kv_memory::Store::new()));
+/// store.fail_next_commit(Moment::AfterApplying, Error::outcome_unknown("the sync failed", "disk gone"));
+///
+/// let result = store.commit(Batch::new().put("k", "v"), Durability::Durable).await;
+/// assert!(result.unwrap_err().is_outcome_unknown());
+/// assert_eq!(store.get(b"k").await.unwrap().unwrap(), "v");
+///
+/// store.edit(b"k", |value| value[0] ^= 1).await.unwrap();
+/// assert_eq!(store.get(b"k").await.unwrap().unwrap(), "w");
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct FaultStore {
+    inner: Arc<dyn KeyValueStore>,
+    commit_faults: Mutex<VecDeque<CommitFault>>,
+    read_faults: Mutex<VecDeque<Error>>,
+    commits: AtomicU64,
+}
+
+/// The moment of a commit at which a fault happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing has been applied, and nothing will be if the commit fails or its future is dropped here.
+    BeforeApplying,
+    /// The batch has been applied, if its conditions held; the caller does not know yet.
+    AfterApplying,
+}
+
+/// A place where one commit waits. Dropping the gate lets the commit pass.
+#[derive(Debug)]
+pub struct Gate {
+    reached: watch::Receiver<bool>,
+    release: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+enum CommitFault {
+    Fail(Moment, Error),
+    Hold {
+        moment: Moment,
+        reached: watch::Sender<bool>,
+        release: watch::Receiver<()>,
+    },
+}
+
+impl FaultStore {
+    /// A store that passes everything on to `inner` until it is told otherwise.
+    #[must_use]
+    pub fn new(inner: Arc<dyn KeyValueStore>) -> Arc<Self> {
+        Arc::new(Self {
+            inner,
+            commit_faults: Mutex::default(),
+            read_faults: Mutex::default(),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    /// The store beneath, without faults and uncounted.
+    #[must_use]
+    pub fn inner(&self) -> &Arc<dyn KeyValueStore> {
+        &self.inner
+    }
+
+    /// The commits that were begun through this store so far, whatever became of them.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Makes the next commit without a fault end with `error` at `moment`.
+    pub fn fail_next_commit(&self, moment: Moment, error: Error) {
+        locked(&self.commit_faults).push_back(CommitFault::Fail(moment, error));
+    }
+
+    /// Makes the next commit without a fault wait at `moment` until the gate is released or dropped.
+    pub fn hold_next_commit(&self, moment: Moment) -> Gate {
+        let (reached, gate_reached) = watch::channel(false);
+        let (gate_release, release) = watch::channel(());
+        locked(&self.commit_faults).push_back(CommitFault::Hold {
+            moment,
+            reached,
+            release,
+        });
+        Gate {
+            reached: gate_reached,
+            release: gate_release,
+        }
+    }
+
+    /// Makes the next read (`get`, `get_many` or `scan`) without a fault end with `error`.
+    pub fn fail_next_read(&self, error: Error) {
+        locked(&self.read_faults).push_back(error);
+    }
+
+    /// Changes the stored value of `key` in place, as a damaged disk would.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `key` is absent: there is nothing to damage; otherwise as the store beneath fails.
+    pub async fn edit(&self, key: &[u8], change: impl FnOnce(&mut Vec<u8>) + Send) -> Result<()> {
+        let mut value = self.stored(key).await?.to_vec();
+        change(&mut value);
+        self.write(Batch::new().put(Bytes::copy_from_slice(key), value))
+            .await
+    }
+
+    /// Removes `key`, as a torn file would.
+    ///
+    /// # Errors
+    /// As [`edit`](Self::edit).
+    pub async fn remove(&self, key: &[u8]) -> Result<()> {
+        self.stored(key).await?;
+        self.write(Batch::new().delete(Bytes::copy_from_slice(key))).await
+    }
+
+    /// Moves the value of `from` to the key `to`, as a misdirected write would.
+    ///
+    /// # Errors
+    /// As [`edit`](Self::edit).
+    pub async fn rename(&self, from: &[u8], to: &[u8]) -> Result<()> {
+        let value = self.stored(from).await?;
+        let batch = Batch::new()
+            .delete(Bytes::copy_from_slice(from))
+            .put(Bytes::copy_from_slice(to), value);
+        self.write(batch).await
+    }
+
+    async fn stored(&self, key: &[u8]) -> Result<Bytes> {
+        let value = self.inner.get(key).await?;
+        value.ok_or_else(|| {
+            Error::invalid(format!(
+                "key {} is absent; damage one that is stored",
+                key.escape_ascii()
+            ))
+        })
+    }
+
+    async fn write(&self, batch: Batch) -> Result<()> {
+        match self.inner.commit(batch, Durability::Durable).await? {
+            Outcome::Applied => Ok(()),
+            Outcome::ConditionFailed { .. } => unreachable!("the batch has no condition"),
+        }
+    }
+
+    fn take_read_fault(&self) -> Result<()> {
+        locked(&self.read_faults).pop_front().map_or(Ok(()), Err)
+    }
+}
+
+impl CommitFault {
+    fn moment(&self) -> Moment {
+        match self {
+            Self::Fail(moment, _) | Self::Hold { moment, .. } => *moment,
+        }
+    }
+
+    async fn happen(self) -> Result<()> {
+        match self {
+            Self::Fail(_, error) => Err(error),
+            Self::Hold {
+                reached, mut release, ..
+            } => {
+                reached.send_replace(true);
+                // A dropped gate is an open one.
+                let _ = release.changed().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Waits until a commit has come to the gate.
+    ///
+    /// # Panics
+    /// When the store is dropped before any commit came.
+    pub async fn reached(&mut self) {
+        // A commit that came and was dropped there has come all the same: the value outlives its sender.
+        if self.reached.wait_for(|reached| *reached).await.is_err() {
+            panic!("the store was dropped before a commit came to the gate");
+        }
+    }
+
+    /// Lets the commit pass, now or when it comes.
+    pub fn release(self) {
+        self.release.send_replace(());
+    }
+}
+
+#[async_trait]
+impl KeyValueStore for FaultStore {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.take_read_fault()?;
+        self.inner.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.take_read_fault()?;
+        self.inner.get_many(keys).await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Page> {
+        self.take_read_fault()?;
+        self.inner.scan(scan).await
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        let mut fault = locked(&self.commit_faults).pop_front();
+        if let Some(before) = fault.take_if(|fault| fault.moment() == Moment::BeforeApplying) {
+            before.happen().await?;
+        }
+        let outcome = self.inner.commit(batch, durability).await?;
+        if let Some(after) = fault {
+            after.happen().await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+/// A test that panicked while it held the lock has failed already; the others go on.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

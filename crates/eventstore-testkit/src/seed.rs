@@ -1,0 +1,76 @@
+//! Random choices that can be played again.
+
+use std::fmt;
+
+/// Environment variable that sets the seed of every random case.
+pub const SEED_VARIABLE: &str = "EVENTSTORE_SEED";
+
+/// The start of a sequence of random choices. Put it into every failure message of a random test: its text says how
+/// to play the same choices again.
+///
+/// ```
+/// use eventstore_testkit::seed::Seed;
+///
+/// assert_eq!(Seed::new(7).to_string(), "replay with EVENTSTORE_SEED=7");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// A seed of the given number.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The seed in [`SEED_VARIABLE`], or a new random one when the variable is not set.
+    ///
+    /// # Panics
+    /// When the variable is set to something that is not a number: a typing error must not run another test.
+    #[must_use]
+    pub fn from_env() -> Self {
+        match std::env::var(SEED_VARIABLE) {
+            Ok(text) => Self::parse(&text),
+            Err(_) => Self(fastrand::u64(..)),
+        }
+    }
+
+    /// The random choices that follow from this seed.
+    pub(crate) fn rng(self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.0)
+    }
+
+    fn parse(text: &str) -> Self {
+        match text.trim().parse() {
+            Ok(number) => Self(number),
+            Err(_) => panic!("{SEED_VARIABLE} is {text:?}; set it to a whole number below 2^64"),
+        }
+    }
+}
+
+impl fmt::Display for Seed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "replay with {SEED_VARIABLE}={}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_seed_gives_the_same_choices() {
+        let choices = |seed: Seed| {
+            let mut rng = seed.rng();
+            [rng.u64(..), rng.u64(..)]
+        };
+        assert_eq!(choices(Seed::new(7)), choices(Seed::parse("7")));
+        assert_ne!(choices(Seed::new(7)), choices(Seed::new(8)));
+    }
+
+    #[test]
+    #[should_panic(expected = "set it to a whole number")]
+    fn seed_that_is_no_number_is_refused() {
+        let _ = Seed::parse("seven");
+    }
+}
