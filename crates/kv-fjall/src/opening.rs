@@ -1,0 +1,182 @@
+//! Opening the engine: what must be there before it may touch its files, and what its failures mean.
+//!
+//! The engine takes a missing file for a sign that there was nothing, and tidies up: without its list of keyspaces it deletes
+//! the keyspaces, without its version file it begins anew over what is there, without a journal it counts from zero again. So
+//! a file of ours says that the engine was created completely; from then on its parts must be there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use fjall::config::CompressionPolicy;
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
+use kv_core::directory::{Directory, sync_directory};
+use kv_core::{Error, Result};
+
+use crate::engine::Engine;
+use crate::{Options, error};
+
+const ENGINE: &str = "fjall";
+/// The number of the stored form: fjall 3, one keyspace, no compression.
+const FORMAT: u32 = 1;
+const KEYSPACE: &str = "kv";
+/// Our file in the engine's folder; the engine looks at names that end in `.jnl` only.
+const CREATED: &str = "CREATED";
+/// Data in memory above which the engine begins a table. The engine's own default is four times that: it would mean as much
+/// more to replay after a crash, for fewer, larger tables.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+
+pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
+    let directory = Directory::claim(path, ENGINE, FORMAT)?;
+    let folder = directory.engine_path();
+    let is_new = prepare(folder)?;
+    // Where the engine does not expect a damaged file it panics.
+    let opened = panic::catch_unwind(AssertUnwindSafe(|| open_engine(folder, options)));
+    let (database, keyspace) = match opened {
+        Ok(opened) => opened.map_err(|error| of_open(path, error))?,
+        Err(panic) => return Err(Error::corrupt(cannot_open(path), panic_message(&*panic))),
+    };
+    if is_new {
+        mark_created(folder).map_err(|error| Error::unavailable(cannot_open(path), error))?;
+    }
+    tracing::debug!(path = %path.display(), is_new, "opened");
+    Ok(Engine::new(database, keyspace, directory))
+}
+
+fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Keyspace)> {
+    // Compression is set, not left to its default: that one depends on a feature of the engine that any crate of the
+    // build can turn on, and a build without it would not read the data.
+    let database = Database::builder(folder)
+        .cache_size(options.cache_bytes)
+        .max_journaling_size(options.journal_bytes)
+        .journal_compression(CompressionType::None)
+        .open()?;
+    let keyspace = database.keyspace(KEYSPACE, || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(MEMTABLE_BYTES)
+            .data_block_compression_policy(CompressionPolicy::disabled())
+            .index_block_compression_policy(CompressionPolicy::disabled())
+    })?;
+    Ok((database, keyspace))
+}
+
+/// Checks the engine's folder before the engine sees it. Returns whether the engine is still to be created.
+fn prepare(folder: &Path) -> Result<bool> {
+    let keyspaces = folder.join("keyspaces");
+    let first = keyspaces.join("1");
+    if folder.join(CREATED).exists() {
+        for part in [
+            folder.join("version"),
+            keyspaces.join("0/current"),
+            first.join("current"),
+        ] {
+            if !part.is_file() {
+                return Err(missing(&part));
+            }
+        }
+        check_names(folder, &keyspaces).map_err(|error| unreadable(folder, error))??;
+        // A copy made by a tool that leaves out locks is whole; the engine opens its lock and does not create it.
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join("lock"));
+        lock.map_err(|error| unreadable(folder, error))?;
+        return Ok(false);
+    }
+    if !folder.is_dir() {
+        return Err(missing(folder));
+    }
+    if !first.exists() {
+        // The creation was cut short before there was a place for data. The engine could neither open nor repeat it.
+        fs::remove_dir_all(folder)
+            .and_then(|()| fs::create_dir(folder))
+            .map_err(|error| unreadable(folder, error))?;
+    }
+    Ok(true)
+}
+
+/// Names that the engine would panic on, while it holds locks that it needs to unwind: the process would be aborted.
+fn check_names(folder: &Path, keyspaces: &Path) -> io::Result<Result<()>> {
+    let mut journals = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        journals += usize::from(
+            Path::new(&entry.file_name())
+                .extension()
+                .is_some_and(|it| it == "jnl"),
+        );
+    }
+    if journals == 0 {
+        return Ok(Err(missing(&folder.join("*.jnl"))));
+    }
+    for entry in fs::read_dir(keyspaces)? {
+        let entry = entry?;
+        let is_number = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.parse::<u64>().is_ok());
+        if entry.file_type()?.is_dir() && !is_number {
+            let path = entry.path().display().to_string();
+            return Ok(Err(Error::incompatible(
+                path,
+                "the engine has no such folder; move it elsewhere",
+            )));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The engine's journals: the one in use and those sealed.
+pub(crate) fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|it| it == "jnl") {
+            journals.push(path);
+        }
+    }
+    Ok(journals)
+}
+
+/// The engine does not sync the folder that has the new keyspace's name in it.
+fn mark_created(folder: &Path) -> io::Result<()> {
+    sync_directory(&folder.join("keyspaces"))?;
+    File::create(folder.join(CREATED))?.sync_all()?;
+    sync_directory(folder)
+}
+
+fn of_open(path: &Path, error: fjall::Error) -> Error {
+    match error {
+        fjall::Error::Locked => Error::InUse {
+            location: path.display().to_string(),
+        },
+        fjall::Error::InvalidVersion(Some(version)) => Error::incompatible(
+            path.display().to_string(),
+            format!(
+                "its files are of version {version:?} of fjall, this is version 3; open it with that version"
+            ),
+        ),
+        error => error::of_read(&format!("open {}", path.display()), error),
+    }
+}
+
+fn cannot_open(path: &Path) -> String {
+    format!("the engine cannot open {}", path.display())
+}
+
+fn missing(part: &Path) -> Error {
+    let reason = format!("{} is missing; restore the directory from a copy", part.display());
+    Error::Corrupt { reason, source: None }
+}
+
+fn unreadable(folder: &Path, error: io::Error) -> Error {
+    Error::unavailable(format!("cannot prepare {}", folder.display()), error)
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("the engine panicked")
+        .to_owned()
+}
