@@ -18,8 +18,8 @@ use crate::{Options, files, key, opening};
 pub(crate) struct Engine {
     /// `None` once the engine is stopped.
     db: Option<sled::Db>,
-    /// The log, open a second time: what the engine calls a flush hands its data to the disk without telling the disk, or the
-    /// file system, to keep it. A sync of this handle does.
+    /// The log, open a second time: what the engine calls a flush hands its data to the disk without telling
+    /// the disk, or the file system, to keep it. A sync of this handle does.
     log: File,
     options: Options,
     /// Position in the log up to which it is durable. Changed by the holder of `sync` alone.
@@ -28,8 +28,8 @@ pub(crate) struct Engine {
     sync: Mutex<()>,
     /// One commit at a time.
     commit: Mutex<()>,
-    /// Held for writing while a batch is applied, key by key, and for reading by each read: the engine's iterators see parts
-    /// of batches.
+    /// Held for writing while a batch is applied, key by key, and for reading by each read: the engine's
+    /// iterators see parts of batches.
     batches: RwLock<()>,
     /// A commit failed after it had begun: what is on the disk is not known.
     in_doubt: AtomicBool,
@@ -86,11 +86,13 @@ impl Engine {
         if let Some(condition) = self.first_lost(batch.conditions())? {
             return Ok(Outcome::ConditionFailed { condition });
         }
+        self.settle_reads()?;
         self.apply(&batch)?;
-        let synced = match durability {
-            Durability::Durable => self.flush().and_then(|()| self.sync()),
+        // A buffered commit is flushed too: it survives the end of the process, and the position in the log is exact.
+        let synced = self.flush().and_then(|()| match durability {
+            Durability::Durable => self.sync(),
             Durability::Buffered => self.keep_up(),
-        };
+        });
         match synced {
             Ok(()) => Ok(Outcome::Applied),
             Err(failure) => {
@@ -100,7 +102,8 @@ impl Engine {
         }
     }
 
-    /// Stops the engine so that the directory can be opened again at once, and leaves a snapshot of where its log ends.
+    /// Stops the engine so that the directory can be opened again at once, and leaves a snapshot of where its
+    /// log ends.
     ///
     /// A log without a snapshot of its end is read up to the first thing that cannot be read, which is taken for
     /// the end: what follows a damaged byte would be lost without a word. With the snapshot it is an error.
@@ -146,6 +149,18 @@ impl Engine {
             Ok(None)
         })
         .map_err(Failure::of_read)
+    }
+
+    /// Flushes what reads have written since the last commit, so that a batch, which can fill several
+    /// segments, begins where the position in the log is exact.
+    fn settle_reads(&self) -> Result<()> {
+        self.flush().and_then(|()| self.keep_up()).map_err(|failure| {
+            self.in_doubt.store(true, Ordering::SeqCst);
+            Error::unavailable(
+                "the engine cannot write; close the store and open it again",
+                failure.into_source(),
+            )
+        })
     }
 
     fn apply(&self, batch: &Batch) -> Result<()> {
@@ -224,9 +239,11 @@ impl Engine {
 
     /// Syncs the log whenever it has reached another segment.
     ///
-    /// The engine writes over a segment as soon as all its data was written elsewhere *and flushed*, two segments later.
-    /// As its flush is not a sync, a power cut could then take the new place, and the old one is gone: a loss of commits
-    /// that had been durable. With a sync per segment the new place is durable before the old one is written over.
+    /// The engine writes over a segment as soon as all its data was written elsewhere *and flushed*, two
+    /// segments later. As its flush is not a sync, a power cut could then take the new place, and the old one
+    /// is gone: a loss of commits that had been durable, or a store that does not open. With a sync per
+    /// segment the new place is durable before the old one is written over. Within a batch nothing is written
+    /// over for the sake of the batch itself: the engine counts none of it as flushed before all of it is.
     fn keep_up(&self) -> Result<(), Failure> {
         let segment = |position: i64| position / SEGMENT_BYTES as i64;
         let written = self.position().unwrap_or_default();

@@ -12,7 +12,8 @@ const LOCKED: &str = "could not acquire lock";
 
 /// Runs a call of the engine. A panic of it becomes an error: the engine asserts where it meets a damaged file.
 ///
-/// The closure may be left half done by a panic. Reads leave nothing behind; after a failed write the caller stops writing.
+/// The closure may be left half done by a panic. Reads leave nothing behind; after a failed write the caller
+/// stops writing.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Failure> {
     match panic::catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(Failure::Error),
@@ -56,11 +57,14 @@ impl Failure {
 
     /// The failure of a write that had begun.
     pub(crate) fn of_commit(self, reason: &str) -> Error {
-        let source: BoxError = match self {
+        Error::outcome_unknown(reason, self.into_source())
+    }
+
+    pub(crate) fn into_source(self) -> BoxError {
+        match self {
             Self::Panic(message) => message.into(),
             Self::Error(error) => error.into(),
-        };
-        Error::outcome_unknown(reason, source)
+        }
     }
 }
 

@@ -19,7 +19,8 @@ use kv_core::{Error, Result};
 
 const CREATED: &str = "CREATED";
 const DRAFT: &str = ".generating";
-/// The engine's threads let go of its file moments after the engine was dropped: ten seconds are far more than they need.
+/// The engine's threads let go of its file moments after the engine was dropped: ten seconds are far more
+/// than they need.
 const RELEASE_ATTEMPTS: usize = 10_000;
 const RELEASE_PAUSE: Duration = Duration::from_millis(1);
 
@@ -59,8 +60,8 @@ pub(crate) fn settle(folder: &Path) -> io::Result<()> {
 
 /// Syncs every file of the folder, and the folder, and the one above it.
 ///
-/// This is more than the log: `conf` is never synced by the engine, and the entries of its folder are not either, although it
-/// creates and renames files there. Without the entry of the log everything is lost.
+/// This is more than the log: `conf` is never synced by the engine, and the entries of its folder are not
+/// either, although it creates and renames files there. Without the entry of the log everything is lost.
 pub(crate) fn sync_all(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -74,8 +75,9 @@ pub(crate) fn sync_all(folder: &Path) -> io::Result<()> {
     folder.parent().map_or(Ok(()), sync_directory)
 }
 
-/// Syncs the files of values that were too large for the log. Our limit on values lets none come into being; this makes
-/// durability independent of the proof of that (see `limits`), for the price of listing an empty folder.
+/// Syncs the files of values that were too large for the log. Our limit on values lets none come into being;
+/// this makes durability independent of the proof of that (see `limits`), for the price of listing an empty
+/// folder.
 pub(crate) fn sync_blobs(folder: &Path) -> io::Result<()> {
     let blobs = folder.join("blobs");
     let mut found = false;
@@ -106,8 +108,9 @@ pub(crate) fn wait_for_release(log: &File) -> io::Result<()> {
     ))
 }
 
-/// Removes unfinished snapshots, which a process that was killed in an opening leaves. The engine takes one for its newest
-/// snapshot, finds it damaged and does not open; the snapshot before it is still there, and the log in any case.
+/// Removes unfinished snapshots, which a process that was killed in an opening leaves. The engine takes one
+/// for its newest snapshot, finds it damaged and does not open; the snapshot before it is still there, and
+/// the log in any case.
 fn remove_drafts(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -1,8 +1,9 @@
 //! The form in which keys are stored.
 //!
-//! A reverse scan of the engine looks for the page before a page by a guess: it decrements the last byte of the page's first
-//! key and appends four bytes 0xff. A key that has more of them is missed, and the engine panics after a million attempts.
-//! No stored key has a byte 0xff: the two highest bytes become two bytes each, which keeps the order of all keys.
+//! A reverse scan of the engine looks for the page before a page by a guess: it decrements the last byte of
+//! the page's first key and appends four bytes 0xff. A key that has more of them is missed, and the engine
+//! panics after a million attempts. No stored key has a byte 0xff: the two highest bytes become two bytes
+//! each, which keeps the order of all keys.
 
 use std::borrow::Cow;
 

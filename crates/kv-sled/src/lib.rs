@@ -23,37 +23,42 @@
 //!
 //! # When to prefer another backend
 //! Prefer the fjall backend for new data; this one is for those who have or want sled.
-//! - **Durability by repair.** On Linux, sled's `flush` calls `sync_file_range`, which is no promise of a file system or a disk:
-//!   with `flush` alone, every simulated power cut lost acknowledged data or left a store that panicked at open. This
-//!   crate adds the missing syncs, and lost nothing in 66 such cuts with small values and 8 with values of 16 KB and
-//!   more. fjall needs no repair.
-//! - **Disk.** Events with 256 bytes of payload took 1,485 bytes each, against 320 with fjall, and scans read
-//!   at about a third of its speed or less.
+//! - **Durability by repair.** On Linux, sled's `flush` calls `sync_file_range`, which is no promise of a
+//!   file system or a disk: with `flush` alone, every simulated power cut lost acknowledged data or left a
+//!   store that panicked at open. This crate adds the missing syncs, and lost nothing in 66 such cuts with
+//!   small values and 8 with values of 16 KB and more. fjall needs no repair.
+//! - **Disk.** From its second opening on a store takes at least 8 MiB, and each opening and closing rewrites up to as much. Events with
+//!   256 bytes of payload took 1,485 bytes each, against 320 with fjall, and scans read at about a third of
+//!   its speed or less.
 //! - **Maintenance.** The 0.34 line had its last release in 2021; sled 1.0 is a rewrite in alpha with another
 //!   format. Known faults of 0.34.7 stay, and what can be done about them is done here.
-//! - **Values.** A value has at most 64 KiB, because larger ones could be written to files that sled never syncs; fjall takes
-//!   16 MiB. A batch has at most 16 MiB and 65,536 operations.
+//! - **Values.** A value has at most 64 KiB, because larger ones could be written to files that sled never
+//!   syncs; fjall takes 16 MiB. A batch has at most 16 MiB and 65,536 operations.
 //! - **Damage.** See below: where sled guesses, this crate can only make most guesses impossible.
 //!
 //! # What a commit does
-//! Commits go one after another, and readers never see a part of one. Each checks its conditions by point reads, applies all
-//! its writes as one batch of the engine, and then
-//! - [`Durability::Durable`]: flushes and calls `fdatasync` on the engine's log before it returns. Readers may see the commit before
-//!   that. The same call makes every earlier buffered commit durable.
-//! - [`Durability::Buffered`]: returns. The commit stays in the memory of the process until the next durable commit, until
-//!   8 MiB have come together, or until the store is closed or dropped; nothing flushes in the background.
-//!   A kill or a power cut before that loses it.
+//! Commits go one after another, and readers never see a part of one. Each checks its conditions by point
+//! reads, applies all its writes as one batch of the engine, and then
+//! - [`Durability::Durable`]: flushes and calls `fdatasync` on the engine's log before it returns. Readers
+//!   may see the commit before that. The same call makes every earlier buffered commit durable.
+//! - [`Durability::Buffered`]: flushes. It survives the end of the process, in whatever way; a power cut or a
+//!   crash of the system may lose it. The log is synced all the same each time it has grown by 8 MiB: sled
+//!   reuses space in the belief that a flush was a sync, and without that a power cut destroyed stores,
+//!   commits that were durable included.
 //!
 //! # What is left when something fails
-//! - A commit whose flush or sync fails ends with [`Error::OutcomeUnknown`]. From then on every commit is refused with
-//!   [`Error::Unavailable`] until the store is opened again; reads go on and see the commit in doubt.
-//! - A batch in which the engine itself fails, or panics, ends in the same way, and reads are refused too: they could see a
-//!   part of it. The engine is then left in memory, so that it cannot write that part; restart the process.
-//! - Damaged files are [`Error::Corrupt`] at open or when they are read, also where the engine panics; its panic message
-//!   goes to the process's panic hook all the same.
-//! - **Damage to what was written since the last opening or [`close`](KeyValueStore::close) is not always found** if the process
-//!   ended without `close`: the engine takes what it cannot read for the torn end of the last write. `close` leaves a
-//!   snapshot of the log's end, after which a shortened or damaged log is an error.
+//! - A commit whose flush or sync fails ends with [`Error::OutcomeUnknown`]. From then on every commit is
+//!   refused with [`Error::Unavailable`] until the store is opened again; reads go on and see the commit in
+//!   doubt.
+//! - A batch in which the engine itself fails, or panics, ends in the same way, and reads are refused too:
+//!   they could see a part of it. The engine is then left in memory, so that it cannot write that part;
+//!   restart the process.
+//! - Damaged files are [`Error::Corrupt`] at open or when they are read, also where the engine panics; its
+//!   panic message goes to the process's panic hook all the same.
+//! - **Damage to what was written since the last opening or [`close`](KeyValueStore::close) is not always
+//!   found** if the process ended without `close`: the engine takes what it cannot read for the torn end of
+//!   the last write. `close` leaves a snapshot of the log's end, after which a shortened or damaged log is an
+//!   error.
 //!
 //! [sled]: https://docs.rs/sled/0.34.7
 #![forbid(unsafe_code)]
@@ -81,9 +86,10 @@ pub use crate::options::Options;
 
 /// A key-value store in a directory. See the [crate documentation](crate) for what it promises.
 ///
-/// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as durable and
-/// releases the directory, once the calls in flight have ended. It flushes and syncs on the thread that drops it, so `close` is
-/// the better end in async code, and the only one after which all damage to the files is found.
+/// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as
+/// durable and releases the directory, once the calls in flight have ended. It flushes and syncs on the
+/// thread that drops it, so `close` is the better end in async code, and the only one after which all damage
+/// to the files is found.
 pub struct Store {
     shared: Arc<Shared>,
 }
@@ -91,8 +97,8 @@ pub struct Store {
 /// What a call takes with it to the blocking pool.
 struct Shared {
     path: PathBuf,
-    /// `None` once the store is closed. Calls hold the lock for reading while they use the engine: when `close` has the
-    /// lock for writing, no call is left in the engine.
+    /// `None` once the store is closed. Calls hold the lock for reading while they use the engine: when
+    /// `close` has the lock for writing, no call is left in the engine.
     engine: RwLock<Option<Engine>>,
     /// Lets a second `close` wait for the first.
     closing: Mutex<()>,
@@ -104,8 +110,8 @@ impl Store {
     /// # Errors
     /// - [`Error::InUse`]: another handle or process has it open.
     /// - [`Error::Incompatible`]: the path is a file, or holds other files, another engine or another version's data.
-    /// - [`Error::Corrupt`]: its files are damaged. Restore them from a copy: the engine may have cut off what follows the
-    ///   damage.
+    /// - [`Error::Corrupt`]: its files are damaged. Restore them from a copy: the engine may have cut off
+    ///   what follows the damage.
     /// - [`Error::Unavailable`]: the file system refuses, for example because the disk is full.
     ///
     /// ```

@@ -44,8 +44,9 @@ pub(crate) fn start(folder: &Path, options: &Options) -> Result<sled::Db, Failur
         .cache_capacity(options.cache_bytes)
         .segment_size(SEGMENT_BYTES)
         .use_compression(false)
-        // No thread that flushes in the background: it only logs a failed sync, stops without a word at a failed write,
-        // and moves data about at moments when nobody syncs it. Commits and `close` flush and sync, and see the errors.
+        // No thread that flushes in the background: it only logs a failed sync, stops without a word at a
+        // failed write, and moves data about at moments when nobody syncs it. Commits and `close` flush and
+        // sync, and see the errors.
         .flush_every_ms(None);
     guarded(|| config.open())
 }

@@ -2,10 +2,11 @@
 
 use kv_core::{Error, Result};
 
-/// Enough for a working set of some hundred thousand small values; the engine's own default is 1 GiB, which a library in
-/// somebody's process must not take unasked.
+/// Enough for a working set of some hundred thousand small values; the engine's own default is 1 GiB, which a
+/// library in somebody's process must not take unasked.
 const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
-/// The engine divides its cache by 256 and a page of the tree holds up to 17 values: below this every read goes to the disk.
+/// The engine divides its cache by 256 and a page of the tree holds up to 17 values: below this every read
+/// goes to the disk.
 const MIN_CACHE_BYTES: u64 = 1 << 20;
 
 /// How a [`Store`](crate::Store) is opened. Options may differ from one opening to the next.
@@ -28,8 +29,8 @@ impl Options {
         }
     }
 
-    /// Memory for pages of the tree; at least 1 MiB. The engine counts the bytes that a page has on the disk: in memory it
-    /// takes up to twice as much.
+    /// Memory for pages of the tree; at least 1 MiB. The engine counts the bytes that a page has on the disk:
+    /// in memory it takes up to twice as much.
     pub fn cache_bytes(self, cache_bytes: u64) -> Self {
         Self { cache_bytes }
     }
