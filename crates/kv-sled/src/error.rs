@@ -10,6 +10,9 @@ use kv_core::{BoxError, Error, Result};
 /// How the engine names a lock on its file that another holds; it has no kind of its own for it.
 const LOCKED: &str = "could not acquire lock";
 
+/// Some of the engine's panic messages print the whole tree, with all its data.
+const MAX_MESSAGE_CHARS: usize = 120;
+
 /// Runs a call of the engine. A panic of it becomes an error: the engine asserts where it meets a damaged file.
 ///
 /// The closure may be left half done by a panic. Reads leave nothing behind; after a failed write the caller
@@ -82,7 +85,12 @@ fn message(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .copied()
         .or(panic.downcast_ref::<String>().map(String::as_str));
-    format!("the engine panicked: {}", text.unwrap_or("no message"))
+    let text: String = text
+        .unwrap_or("no message")
+        .chars()
+        .take(MAX_MESSAGE_CHARS)
+        .collect();
+    format!("the engine panicked: {text}")
 }
 
 #[cfg(test)]
