@@ -1,2 +1,61 @@
-//! Placeholder.
-fn main() {}
+//! A bank account on an event store: a tour of what a store does, on the backend that a URL names.
+//!
+//! ```text
+//! cargo run -p bank-account
+//! cargo run -p bank-account --no-default-features --features sled -- sled:./data/bank
+//! ```
+//!
+//! The rules of an account are in the library beside this program, `bank-account-domain`, which knows no backend.
+//! This program opens the store, calls the library, and prints what happens.
+
+mod history;
+mod tour;
+
+use std::env;
+use std::io;
+use std::process::ExitCode;
+
+/// Used when no URL is given.
+const DEFAULT_URL: &str = "fjall:./data/bank-account";
+
+const USAGE: &str = "\
+a bank account on an event store
+
+usage: bank-account [URL]
+
+  URL   where the account is kept: fjall:PATH, sled:PATH or memory: (fjall:./data/bank-account unless given)
+
+A backend is in the program when its Cargo feature is on: fjall (the default), sled, memory.";
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(env::args().skip(1).collect()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Vec<String>) -> Result<(), BoxError> {
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => tour::run(DEFAULT_URL, &mut io::stdout()).await,
+        ["-h" | "--help"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        [option] if option.starts_with('-') => {
+            Err(format!("there is no option {option}; give a URL, or --help").into())
+        }
+        [url] => tour::run(url, &mut io::stdout()).await,
+        _ => Err(format!(
+            "{} arguments were given; give one URL, or --help",
+            arguments.len()
+        )
+        .into()),
+    }
+}

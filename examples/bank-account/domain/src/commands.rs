@@ -80,7 +80,7 @@ pub async fn execute(
 /// use eventstore_abstractions::EventLog;
 ///
 /// async fn salary(log: &dyn EventLog, account: &AccountId) -> Result<(), CommandError> {
-///     handle(log, account, &Command::Deposit(Cents::new(3_000_00))).await?;
+///     handle(log, account, &Command::Deposit(Cents::new(300_000))).await?;
 ///     Ok(())
 /// }
 /// ```

@@ -15,14 +15,14 @@
 //! use bank_account_domain::{Account, Cents, Command, Refusal};
 //!
 //! let mut account = Account::default();
-//! for command in [Command::Open { owner: "Alice".into() }, Command::Deposit(Cents::new(100_00))] {
+//! for command in [Command::Open { owner: "Alice".into() }, Command::Deposit(Cents::new(10_000))] {
 //!     for event in account.decide(&command)? {
 //!         account.apply(&event)?;
 //!     }
 //! }
-//! assert_eq!(account.balance(), Cents::new(100_00));
+//! assert_eq!(account.balance(), Cents::new(10_000));
 //! assert!(matches!(
-//!     account.decide(&Command::Withdraw(Cents::new(100_01))),
+//!     account.decide(&Command::Withdraw(Cents::new(10_001))),
 //!     Err(Refusal::InsufficientFunds { .. })
 //! ));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

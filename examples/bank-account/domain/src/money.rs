@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 /// use bank_account_domain::Cents;
 ///
-/// assert_eq!(Cents::new(12_05).to_string(), "12.05");
+/// assert_eq!(Cents::new(1_205).to_string(), "12.05");
 /// assert_eq!(Cents::new(5).checked_sub(Cents::new(6)), None);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
