@@ -12,6 +12,7 @@ mod history;
 mod tour;
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run(env::args().skip(1).collect()).await {
+    match run(env::args_os().skip(1).collect()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -40,8 +41,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Vec<String>) -> Result<(), BoxError> {
-    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+async fn run(arguments: Vec<OsString>) -> Result<(), BoxError> {
+    let arguments: Option<Vec<_>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    let arguments = arguments.ok_or("an argument is not valid UTF-8; give a URL that is, or --help")?;
     match arguments[..] {
         [] => tour::run(DEFAULT_URL, &mut io::stdout()).await,
         ["-h" | "--help"] => {

@@ -1,5 +1,6 @@
 //! The program as a user runs it: on each backend that it has, twice, and with what can go wrong.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -53,7 +54,7 @@ impl Ran {
     }
 }
 
-fn run_in(directory: &Path, arguments: &[&str]) -> Ran {
+fn run_in<A: AsRef<OsStr>>(directory: &Path, arguments: &[A]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_bank-account"))
         .args(arguments)
         .current_dir(directory)
@@ -163,7 +164,7 @@ fn tour_in_memory_begins_anew_and_says_so() {
 #[test]
 fn without_arguments_the_account_is_kept_below_the_working_directory() {
     let directory = temporary_directory();
-    check_first_run(&run_in(directory.path(), &[]).succeeded());
+    check_first_run(&run_in::<&str>(directory.path(), &[]).succeeded());
     assert!(directory.path().join("data/bank-account").is_dir());
 }
 
@@ -243,6 +244,17 @@ fn wrong_arguments_are_one_line_with_the_remedy_and_write_nothing() {
         let entries = directory.path().read_dir().expect("can be listed").count();
         assert_eq!(entries, 0, "{arguments:?}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn argument_that_is_no_text_is_an_error() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let directory = temporary_directory();
+    let argument = OsStr::from_bytes(b"fjall:\xff");
+    let error = run_in(directory.path(), &[argument]).error();
+    assert!(error.contains("not valid UTF-8"), "{error}");
 }
 
 #[test]
