@@ -84,15 +84,14 @@ impl Metadata {
     /// ```
     #[must_use]
     pub fn new(type_name: TypeName) -> Self {
-        Self {
-            message: MessageMetadata {
-                id: MessageId::generate(),
-                type_name,
-                schema_version: 1,
-                domain: None,
-                created_at: Timestamp::now(),
-            },
-            context: ContextMetadata::default(),
-        }
+        Self::new_at(MessageId::generate(), type_name, Timestamp::now())
+    }
+
+    /// Metadata with a given id and time of creation, schema version 1 and no context: for imports and for stores
+    /// that decode records.
+    #[must_use]
+    pub fn new_at(id: MessageId, type_name: TypeName, created_at: Timestamp) -> Self {
+        let message = MessageMetadata { id, type_name, schema_version: 1, domain: None, created_at };
+        Self { message, context: ContextMetadata::default() }
     }
 }

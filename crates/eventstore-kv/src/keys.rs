@@ -1,0 +1,249 @@
+//! The key layout: the one module that knows where a record is kept.
+//!
+//! A key is the byte of its space, then its components. A name is its UTF-8 bytes and a zero byte, which no name
+//! contains; a number is 8 bytes, big-endian. So keys sort by name and then by number, and no name can reach into
+//! the keys of another. `docs/storage-format.md` gives every key.
+
+use bytes::Bytes;
+use eventstore_abstractions::{Database, IdempotencyId, MessageId, Position, StreamId, Version};
+use kv_core::Scan;
+
+/// Ends a name. Names have no control characters, so none contains it.
+const END: u8 = 0;
+
+/// One prefix byte per kind of record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Space {
+    Format = 0x01,
+    DatabaseHead = 0x10,
+    LogEntry = 0x11,
+    StreamHead = 0x12,
+    Event = 0x13,
+    Snapshot = 0x14,
+    Message = 0x15,
+    Idempotency = 0x16,
+    Lease = 0x17,
+}
+
+struct Key(Vec<u8>);
+
+impl Key {
+    fn new(space: Space) -> Self {
+        let mut key = Vec::with_capacity(96);
+        key.push(space as u8);
+        Self(key)
+    }
+
+    fn in_database(space: Space, database: &Database) -> Self {
+        Self::new(space).name(database.as_str())
+    }
+
+    fn in_stream(space: Space, database: &Database, stream: &StreamId) -> Self {
+        Self::in_database(space, database)
+            .name(stream.category())
+            .name(stream.id())
+    }
+
+    fn name(mut self, name: &str) -> Self {
+        debug_assert!(
+            !name.as_bytes().contains(&END),
+            "names have no control characters"
+        );
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(END);
+        self
+    }
+
+    fn bytes(mut self, bytes: &[u8]) -> Bytes {
+        self.0.extend_from_slice(bytes);
+        self.0.into()
+    }
+
+    fn number(self, number: u64) -> Bytes {
+        self.bytes(&number.to_be_bytes())
+    }
+
+    fn done(self) -> Bytes {
+        self.0.into()
+    }
+}
+
+pub(crate) fn format() -> Bytes {
+    Key::new(Space::Format).done()
+}
+
+pub(crate) fn database_head(database: &Database) -> Bytes {
+    Key::in_database(Space::DatabaseHead, database).done()
+}
+
+pub(crate) fn log_entry(database: &Database, first: Position) -> Bytes {
+    Key::in_database(Space::LogEntry, database).number(first.get())
+}
+
+/// Also what identifies a stream among all streams of the engine.
+pub(crate) fn stream_head(database: &Database, stream: &StreamId) -> Bytes {
+    Key::in_stream(Space::StreamHead, database, stream).done()
+}
+
+pub(crate) fn event(database: &Database, stream: &StreamId, version: Version) -> Bytes {
+    Key::in_stream(Space::Event, database, stream).number(version.get())
+}
+
+pub(crate) fn snapshot(database: &Database, stream: &StreamId, version: Version) -> Bytes {
+    Key::in_stream(Space::Snapshot, database, stream).number(version.get())
+}
+
+pub(crate) fn message(database: &Database, stream: &StreamId, id: MessageId) -> Bytes {
+    Key::in_stream(Space::Message, database, stream).bytes(id.as_uuid().as_bytes())
+}
+
+pub(crate) fn idempotency(database: &Database, stream: &StreamId, id: &IdempotencyId) -> Bytes {
+    Key::in_stream(Space::Idempotency, database, stream).bytes(id.as_str().as_bytes())
+}
+
+pub(crate) fn lease(database: &Database, stream: &StreamId) -> Bytes {
+    Key::in_stream(Space::Lease, database, stream).done()
+}
+
+/// The events of a stream numbered `first` to `last`, both included.
+pub(crate) fn events(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
+    numbered(
+        Key::in_stream(Space::Event, database, stream),
+        first.get(),
+        last.get(),
+    )
+}
+
+/// The snapshots of a stream up to `last`, included.
+pub(crate) fn snapshots(database: &Database, stream: &StreamId, last: Version) -> Scan {
+    numbered(Key::in_stream(Space::Snapshot, database, stream), 0, last.get())
+}
+
+/// The log entries whose first event has a position from `first` to `last`, both included.
+pub(crate) fn log_entries(database: &Database, first: Position, last: Position) -> Scan {
+    numbered(
+        Key::in_database(Space::LogEntry, database),
+        first.get(),
+        last.get(),
+    )
+}
+
+/// The leases of all streams of all databases.
+pub(crate) fn leases() -> Scan {
+    Scan::prefix(Key::new(Space::Lease).done())
+}
+
+fn numbered(prefix: Key, first: u64, last: u64) -> Scan {
+    let mut end = prefix.0.clone();
+    end.extend_from_slice(&last.to_be_bytes());
+    // The end of a scan is exclusive: one byte behind the last key is just above it.
+    end.push(0);
+    Scan::range(prefix.number(first), end)
+}
+
+/// The number that ends the key of an event, a snapshot or a log entry.
+pub(crate) fn number_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The key in words, for errors: which record it is, of what, and its number.
+pub(crate) fn describe(key: &[u8]) -> String {
+    let named = |kind: &str, names: usize, rest: fn(&[u8]) -> String| {
+        let mut left = &key[1..];
+        let mut words = kind.to_owned();
+        for _ in 0..names {
+            let end = left.iter().position(|byte| *byte == END)?;
+            words += &format!(" {:?}", String::from_utf8_lossy(&left[..end]));
+            left = &left[end + 1..];
+        }
+        Some(words + &rest(left))
+    };
+    let nothing = |_: &[u8]| String::new();
+    let version =
+        |left: &[u8]| number_of(left).map_or_else(String::new, |number| format!(", version {number}"));
+    let position =
+        |left: &[u8]| number_of(left).map_or_else(String::new, |number| format!(", position {number}"));
+    let id = |left: &[u8]| format!(", id {}", left.escape_ascii());
+    let text = match key.first().copied() {
+        Some(byte) if byte == Space::Format as u8 => Some("the format of the store".to_owned()),
+        Some(byte) if byte == Space::DatabaseHead as u8 => named("the head of database", 1, nothing),
+        Some(byte) if byte == Space::LogEntry as u8 => named("the log entry of database", 1, position),
+        Some(byte) if byte == Space::StreamHead as u8 => named("the head of stream", 3, nothing),
+        Some(byte) if byte == Space::Event as u8 => named("the event of stream", 3, version),
+        Some(byte) if byte == Space::Snapshot as u8 => named("the snapshot of stream", 3, version),
+        Some(byte) if byte == Space::Message as u8 => named("the message entry of stream", 3, id),
+        Some(byte) if byte == Space::Idempotency as u8 => named("the idempotency entry of stream", 3, id),
+        Some(byte) if byte == Space::Lease as u8 => named("the lease of stream", 3, nothing),
+        _ => None,
+    };
+    let hex = key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match text {
+        Some(text) => format!("{text} (key {hex})"),
+        None => format!("key {hex}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(category: &str, id: &str) -> StreamId {
+        StreamId::new(category, id).expect("valid")
+    }
+
+    #[test]
+    fn names_that_are_prefixes_of_each_other_stay_apart() {
+        let database = Database::default();
+        let keys = |stream: &StreamId| events(&database, stream, Version::FIRST, Version::MAX);
+        let short = keys(&stream("a", "b"));
+        for other in [
+            stream("a", "b\u{1f600}"),
+            stream("a", "bb"),
+            stream("ab", "b"),
+            stream("a", "b "),
+        ] {
+            let key = event(&database, &other, Version::FIRST);
+            assert!(key < short.start || key >= short.end, "{other}");
+        }
+    }
+
+    #[test]
+    fn keys_of_one_stream_sort_by_version() {
+        let (database, stream) = (Database::default(), stream("a", "b"));
+        let versions = [1, 255, 256, 65_536, u64::MAX];
+        let keys = versions.map(|version| event(&database, &stream, Version::new(version)));
+        assert!(keys.is_sorted());
+        assert_eq!(keys.each_ref().map(|key| number_of(key)), versions.map(Some));
+        assert!(
+            keys.iter()
+                .all(|key| *key < events(&database, &stream, Version::FIRST, Version::MAX).end)
+        );
+    }
+
+    #[test]
+    fn longest_key_fits_511_bytes() {
+        let database = Database::new("d".repeat(Database::MAX_BYTES)).expect("valid");
+        let stream = stream(
+            &"c".repeat(StreamId::MAX_CATEGORY_BYTES),
+            &"i".repeat(StreamId::MAX_ID_BYTES),
+        );
+        let id = IdempotencyId::new("k".repeat(IdempotencyId::MAX_BYTES)).expect("valid");
+        assert!(idempotency(&database, &stream, &id).len() <= 511);
+    }
+
+    #[test]
+    fn description_names_stream_and_version() {
+        let text = describe(&event(
+            &Database::default(),
+            &stream("account", "alice"),
+            Version::new(7),
+        ));
+        assert!(
+            text.starts_with(r#"the event of stream "EventStores" "account" "alice", version 7 (key 13"#),
+            "{text}"
+        );
+        assert_eq!(describe(&[0xee]), "key ee");
+        assert_eq!(describe(&[]), "key ");
+    }
+}

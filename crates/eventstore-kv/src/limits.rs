@@ -1,0 +1,145 @@
+//! Checks of what is to be written, before it is queued: nothing that cannot be committed reaches the sequencer.
+
+use std::collections::HashSet;
+
+use eventstore_abstractions::{ContextMetadata, Database, Error, EventMessage, Result, StreamId, Version};
+use kv_core::Capabilities;
+
+use crate::record::message_bytes;
+
+/// Most keys that one event writes: itself, its message entry, its idempotency entry.
+const OPERATIONS_PER_EVENT: usize = 3;
+/// Most keys that a write needs besides: condition and head of the database, head of the stream, log entry, lease.
+const OPERATIONS_PER_WRITE: usize = 5;
+/// More bytes than any key, and than the record of a head or an entry, takes.
+const BYTES_PER_OPERATION: usize = 640;
+
+/// What a write costs in a batch, not less than it will really be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) bytes: usize,
+    pub(crate) operations: usize,
+}
+
+impl Cost {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            operations: self.operations + other.operations,
+        }
+    }
+
+    pub(crate) fn fits(self, capabilities: &Capabilities) -> bool {
+        self.bytes <= capabilities.max_batch_bytes && self.operations <= capabilities.max_batch_operations
+    }
+
+    pub(crate) fn of_keys(keys: usize) -> Self {
+        let operations = keys + OPERATIONS_PER_WRITE;
+        Self {
+            bytes: operations * BYTES_PER_OPERATION,
+            operations,
+        }
+    }
+
+    pub(crate) fn of_events(events: &[EventMessage]) -> Self {
+        let payloads = Self {
+            bytes: events.iter().map(message_bytes).sum(),
+            operations: 0,
+        };
+        Self::of_keys(events.len() * OPERATIONS_PER_EVENT).plus(payloads)
+    }
+}
+
+/// Checks everything about an append that does not depend on what is stored.
+pub(crate) fn check_events(
+    database: &Database,
+    stream: &StreamId,
+    events: &[EventMessage],
+    capabilities: &Capabilities,
+) -> Result<Cost> {
+    let mut ids = HashSet::with_capacity(events.len());
+    for event in events {
+        check_message(database, stream, event, capabilities)?;
+        if event.metadata.context.sequence_number == Some(Version::ZERO) {
+            return Err(Error::invalid("the sequence number is 0; versions start at 1"));
+        }
+        if !ids.insert(event.id()) {
+            let id = event.id();
+            return Err(Error::invalid(format!(
+                "message id {id} is twice in one append; give each event its own"
+            )));
+        }
+    }
+    let cost = Cost::of_events(events);
+    if !cost.fits(capabilities) {
+        return Err(Error::invalid(format!(
+            "an append of {} events and about {} bytes is over this backend's limit of {} bytes and {} keys; \
+             split it into several appends",
+            events.len(),
+            cost.bytes,
+            capabilities.max_batch_bytes,
+            capabilities.max_batch_operations
+        )));
+    }
+    Ok(cost)
+}
+
+/// Checks a snapshot of `stream`.
+pub(crate) fn check_snapshot(
+    database: &Database,
+    stream: &StreamId,
+    version: Version,
+    snapshot: &EventMessage,
+    capabilities: &Capabilities,
+) -> Result<Cost> {
+    if version == Version::ZERO {
+        return Err(Error::invalid(
+            "a snapshot at version 0 would be of an empty stream; versions start at 1",
+        ));
+    }
+    check_message(database, stream, snapshot, capabilities)?;
+    Ok(Cost::of_keys(1).plus(Cost {
+        bytes: message_bytes(snapshot),
+        operations: 0,
+    }))
+}
+
+fn check_message(
+    database: &Database,
+    stream: &StreamId,
+    message: &EventMessage,
+    capabilities: &Capabilities,
+) -> Result<()> {
+    let (said, context) = (&message.metadata.message, &message.metadata.context);
+    if let Some(domain) = said.domain.as_ref().filter(|domain| *domain != stream) {
+        return Err(Error::invalid(format!(
+            "the message is of {domain} and was given to stream {stream}; write it to its own stream, or leave its \
+             domain empty"
+        )));
+    }
+    if let Some(partition) = context
+        .partition_id
+        .as_ref()
+        .filter(|partition| *partition != database)
+    {
+        return Err(Error::invalid(format!(
+            "the message is of database {partition} and was given to {database}; write it to its own database, or \
+             leave its partition empty"
+        )));
+    }
+    if context.scopes.len() > ContextMetadata::MAX_SCOPES {
+        let (scopes, most) = (context.scopes.len(), ContextMetadata::MAX_SCOPES);
+        return Err(Error::invalid(format!(
+            "a message has {scopes} scopes; at most {most} are possible"
+        )));
+    }
+    let bytes = message_bytes(message);
+    if bytes > capabilities.max_value_bytes {
+        return Err(Error::invalid(format!(
+            "a message of type {} takes about {bytes} bytes and this backend stores at most {} in one record; \
+             make the payload smaller, or keep large content elsewhere and store its address",
+            said.type_name, capabilities.max_value_bytes
+        )));
+    }
+    Ok(())
+}

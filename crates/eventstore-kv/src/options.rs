@@ -1,0 +1,62 @@
+//! What a provider over a key-value engine can be tuned with.
+
+use std::sync::Arc;
+
+use eventstore_abstractions::Clock;
+
+use crate::SystemClock;
+
+/// What a provider over a key-value engine can be tuned with, beside the settings of every provider.
+///
+/// ```
+/// use eventstore_kv::Options;
+///
+/// let options = Options::default().max_cached_streams(10_000);
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where the store takes its time from; the system's clock unless set.
+    pub clock: Arc<dyn Clock>,
+    /// Streams whose version is kept in memory, at about 300 bytes each; 100,000 unless set. Appends to other
+    /// streams look their version up in the engine first.
+    pub max_cached_streams: usize,
+    /// Writes that may wait for the sequencer; 1,024 unless set. Further ones wait before they are queued.
+    pub max_queued_writes: usize,
+}
+
+impl Options {
+    /// Sets where the store takes its time from.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// Sets how many streams' versions are kept in memory; 0 counts as 1.
+    #[must_use]
+    pub fn max_cached_streams(self, streams: usize) -> Self {
+        Self {
+            max_cached_streams: streams.max(1),
+            ..self
+        }
+    }
+
+    /// Sets how many writes may wait for the sequencer; 0 counts as 1.
+    #[must_use]
+    pub fn max_queued_writes(self, writes: usize) -> Self {
+        Self {
+            max_queued_writes: writes.max(1),
+            ..self
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            max_cached_streams: 100_000,
+            max_queued_writes: 1_024,
+        }
+    }
+}

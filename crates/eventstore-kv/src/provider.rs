@@ -1,0 +1,171 @@
+//! Opens an engine as an event store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use eventstore_abstractions::{
+    Database, Error, EventLog, EventStore, EventStoreProvider, OpenOptions, Result, Settings, StreamId,
+};
+use kv_core::{Batch, Durability, KeyValueStore, Outcome, Scan};
+
+use crate::error::open_error;
+use crate::log::{Core, Log};
+use crate::options::Options;
+use crate::reader::Reader;
+use crate::record::{Record, StoreFormat};
+use crate::sequencer::Sequencer;
+use crate::{keys, session};
+
+/// The layout of the keys that this version writes and reads.
+const LAYOUT: u32 = 1;
+
+/// An event store provider over a key-value engine. See the [crate](crate) for an example.
+///
+/// It runs one task, the sequencer, on the tokio runtime on which it was opened; its operations work on any runtime as
+/// long as that one lives. Dropping the provider, its logs and its sessions ends the task; [`close`] waits for that.
+///
+/// [`close`]: EventStoreProvider::close
+#[derive(Debug)]
+pub struct Provider {
+    core: Arc<Core>,
+    settings: Settings,
+}
+
+impl Provider {
+    /// Opens `engine`, which holds an event store or nothing.
+    ///
+    /// # Errors
+    /// - [`Error::InvalidInput`]: a setting is out of its limits.
+    /// - [`Error::CannotOpen`]: the engine holds something else, or an event store of another layout.
+    /// - [`Error::Corrupt`], [`Error::Unavailable`]: as the engine fails.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn open(engine: Arc<dyn KeyValueStore>, settings: Settings) -> Result<Self> {
+        Self::open_with(engine, settings, Options::default()).await
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn open_with(
+        engine: Arc<dyn KeyValueStore>,
+        settings: Settings,
+        options: Options,
+    ) -> Result<Self> {
+        settings.validate()?;
+        let capabilities = engine.capabilities();
+        check_format(engine.as_ref()).await?;
+        if !capabilities.shared {
+            end_all_sessions(engine.as_ref()).await.map_err(open_error)?;
+        }
+        let core = Core {
+            reader: Reader::new(Arc::clone(&engine)),
+            sequencer: Sequencer::start(engine, &options),
+            clock: options.clock,
+            capabilities,
+        };
+        Ok(Self {
+            core: Arc::new(core),
+            settings,
+        })
+    }
+}
+
+#[async_trait]
+impl EventStoreProvider for Provider {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn log(&self, database: &Database) -> Arc<dyn EventLog> {
+        Arc::new(Log::new(Arc::clone(&self.core), database.clone()))
+    }
+
+    async fn open_with(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        options: OpenOptions,
+    ) -> Result<Box<dyn EventStore>> {
+        let core = Arc::clone(&self.core);
+        let store = session::open(core, self.settings.clone(), database, stream, options).await?;
+        Ok(Box::new(store))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.core.sequencer.close().await
+    }
+}
+
+/// Makes sure that `engine` holds an event store of our layout; an empty engine becomes one.
+async fn check_format(engine: &dyn KeyValueStore) -> Result<()> {
+    let key = keys::format();
+    loop {
+        if let Some(value) = engine.get(&key).await.map_err(open_error)? {
+            let StoreFormat { layout } = StoreFormat::open(&key, &value)?;
+            if layout == LAYOUT {
+                return Ok(());
+            }
+            return Err(cannot_open(format!(
+                "its layout is {layout} and this version reads layout {LAYOUT}; open it with the version that wrote it"
+            )));
+        }
+        let everything = Scan::range(Bytes::new(), Bytes::new()).max_items(1);
+        if !engine
+            .scan(everything)
+            .await
+            .map_err(open_error)?
+            .entries
+            .is_empty()
+        {
+            // Another process may have made the store between the two reads.
+            if engine.get(&key).await.map_err(open_error)?.is_some() {
+                continue;
+            }
+            return Err(cannot_open(
+                "it holds data and no event store, or lost its format record; open another, or restore it from a copy"
+                    .to_owned(),
+            ));
+        }
+        let format = StoreFormat { layout: LAYOUT }.seal(&key);
+        let batch = Batch::new().require_absent(key.clone()).put(key.clone(), format);
+        match engine
+            .commit(batch, Durability::Durable)
+            .await
+            .map_err(open_error)?
+        {
+            Outcome::Applied => return Ok(()),
+            Outcome::ConditionFailed { .. } => {}
+        }
+    }
+}
+
+fn cannot_open(reason: String) -> Error {
+    Error::CannotOpen {
+        source: reason.into(),
+    }
+}
+
+/// Sessions end with their process. On an engine that one process has to itself, all that are stored are of
+/// processes that have ended, and would only keep their streams from being written until their time-outs.
+async fn end_all_sessions(engine: &dyn KeyValueStore) -> Result<(), kv_core::Error> {
+    let mut next = Some(keys::leases());
+    while let Some(scan) = next {
+        let page = engine.scan(scan).await?;
+        let batch = page
+            .entries
+            .into_iter()
+            .fold(Batch::new(), |batch, entry| batch.delete(entry.key));
+        if !batch.is_empty() {
+            let _unconditional = engine.commit(batch, Durability::Buffered).await?;
+        }
+        next = page.next;
+    }
+    Ok(())
+}

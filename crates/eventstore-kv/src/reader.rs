@@ -1,0 +1,210 @@
+//! Single records, read straight from the engine.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eventstore_abstractions::{
+    Appended, Database, Error, IdempotencyKey, Position, RecordedEvent, Result, Snapshot, StreamId, Version,
+};
+use kv_core::{KeyValueStore, Page, Scan};
+
+use crate::error::open_error;
+use crate::keys;
+use crate::record::{
+    self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, StreamHead, decode_event,
+    decode_snapshot,
+};
+
+/// Reads records of one engine. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    engine: Arc<dyn KeyValueStore>,
+}
+
+impl Reader {
+    pub(crate) fn new(engine: Arc<dyn KeyValueStore>) -> Self {
+        Self { engine }
+    }
+
+    pub(crate) async fn get_many(&self, keys: &[Bytes]) -> kv_core::Result<Vec<Option<Bytes>>> {
+        self.engine.get_many(keys).await
+    }
+
+    pub(crate) async fn scan(&self, scan: Scan) -> Result<Page> {
+        self.engine.scan(scan).await.map_err(open_error)
+    }
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        self.engine.get(key).await.map_err(open_error)
+    }
+
+    async fn is_empty(&self, scan: Scan) -> Result<bool> {
+        Ok(self.scan(scan.max_items(1)).await?.entries.is_empty())
+    }
+
+    pub(crate) async fn database_head(&self, database: &Database) -> Result<DatabaseHead> {
+        let key = keys::database_head(database);
+        let value = self.get(&key).await?;
+        self.database_head_in(database, &key, value.as_ref()).await
+    }
+
+    /// The head in `value`. A database without a head must have no log: if it has one, its head was lost.
+    pub(crate) async fn database_head_in(
+        &self,
+        database: &Database,
+        key: &[u8],
+        value: Option<&Bytes>,
+    ) -> Result<DatabaseHead> {
+        match value {
+            Some(value) => DatabaseHead::open(key, value),
+            None if self
+                .is_empty(keys::log_entries(database, Position::ZERO, Position::MAX))
+                .await? =>
+            {
+                Ok(DatabaseHead::default())
+            }
+            // On a shared engine the first append may have come between the two reads: look again.
+            None => match self.get(key).await? {
+                Some(value) => DatabaseHead::open(key, &value),
+                None => Err(record::missing(key)),
+            },
+        }
+    }
+
+    pub(crate) async fn stream_head(&self, database: &Database, stream: &StreamId) -> Result<StreamHead> {
+        let key = keys::stream_head(database, stream);
+        let value = self.get(&key).await?;
+        self.stream_head_in(database, stream, &key, value.as_ref()).await
+    }
+
+    /// The head in `value`. A stream without a head must have no events: if it has some, its head was lost.
+    pub(crate) async fn stream_head_in(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        key: &[u8],
+        value: Option<&Bytes>,
+    ) -> Result<StreamHead> {
+        match value {
+            Some(value) => StreamHead::open(key, value),
+            None if self
+                .is_empty(keys::events(database, stream, Version::ZERO, Version::MAX))
+                .await? =>
+            {
+                Ok(StreamHead::default())
+            }
+            None => match self.get(key).await? {
+                Some(value) => StreamHead::open(key, &value),
+                None => Err(record::missing(key)),
+            },
+        }
+    }
+
+    pub(crate) async fn lease(&self, database: &Database, stream: &StreamId) -> Result<Option<Lease>> {
+        let key = keys::lease(database, stream);
+        self.get(&key)
+            .await?
+            .map(|value| Lease::open(&key, &value))
+            .transpose()
+    }
+
+    /// The event of a version that exists.
+    pub(crate) async fn event(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<RecordedEvent> {
+        let key = keys::event(database, stream, version);
+        let value = self.get(&key).await?.ok_or_else(|| record::missing(&key))?;
+        decode_event(&key, &value, stream, version)
+    }
+
+    /// The newest snapshot that is not above `version`.
+    pub(crate) async fn snapshot(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<Option<Snapshot>> {
+        let scan = keys::snapshots(database, stream, version).reverse().max_items(1);
+        let page = self.scan(scan).await?;
+        page.entries
+            .first()
+            .map(|entry| open_snapshot(&entry.key, &entry.value))
+            .transpose()
+    }
+
+    /// The versions of snapshots, ascending, at most `limit` of them. Each record is checked on the way.
+    pub(crate) async fn snapshot_versions(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        limit: usize,
+    ) -> Result<Vec<Version>> {
+        let mut versions = Vec::new();
+        let mut next = Some(keys::snapshots(database, stream, Version::MAX));
+        while let Some(scan) = next.take().filter(|_| versions.len() < limit) {
+            let page = self.scan(scan).await?;
+            for entry in page.entries.iter().take(limit - versions.len()) {
+                versions.push(open_snapshot(&entry.key, &entry.value)?.version);
+            }
+            next = page.next;
+        }
+        Ok(versions)
+    }
+
+    pub(crate) async fn has_snapshot(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<bool> {
+        Ok(self
+            .get(&keys::snapshot(database, stream, version))
+            .await?
+            .is_some())
+    }
+
+    pub(crate) async fn find_append(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        id: &IdempotencyKey,
+    ) -> Result<Appended> {
+        let (last, events) = match id {
+            IdempotencyKey::Message(message) => {
+                let key = keys::message(database, stream, *message);
+                let found = self
+                    .get(&key)
+                    .await?
+                    .map(|value| MessageEntry::open(&key, &value))
+                    .transpose()?;
+                (found.map(|entry| entry.version), 1)
+            }
+            IdempotencyKey::Idempotency(text) => {
+                let key = keys::idempotency(database, stream, text);
+                let found = self
+                    .get(&key)
+                    .await?
+                    .map(|value| IdempotencyEntry::open(&key, &value))
+                    .transpose()?;
+                let events = found.as_ref().map_or(0, |entry| entry.events);
+                (found.map(|entry| entry.last_version()), events)
+            }
+        };
+        let Some(last) = last else {
+            return Err(Error::IdempotencyIdNotFound {
+                stream: stream.clone(),
+                key: id.clone(),
+            });
+        };
+        let event = self.event(database, stream, Version::new(last)).await?;
+        Ok(Appended::new(event.version, event.position, events))
+    }
+}
+
+fn open_snapshot(key: &[u8], value: &Bytes) -> Result<Snapshot> {
+    let version = keys::number_of(key).unwrap_or_default();
+    decode_snapshot(key, value, Version::new(version))
+}

@@ -1,0 +1,132 @@
+//! The bytes of a record: the one module that names bincode.
+//!
+//! A record is a format byte, its fields in bincode, and a CRC-32 over the key, the format byte and the fields.
+//! Engines were seen returning flipped bytes as valid data, and a value under another key is as wrong as a damaged
+//! one: the checksum tells both. `docs/storage-format.md` gives every field.
+
+mod entries;
+mod event;
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{BorrowDecode, Encode};
+use bytes::Bytes;
+use eventstore_abstractions::Error;
+
+use crate::keys;
+
+pub(crate) use entries::{
+    DatabaseHead, IdempotencyEntry, Lease, LogEntry, MessageEntry, StoreFormat, StreamHead,
+};
+pub(crate) use event::{decode_event, decode_snapshot, encode_event, encode_snapshot, message_bytes};
+
+/// The first byte of every record. A change of any field's form gets a new one, and the old one stays readable.
+const FORMAT: u8 = 1;
+const CHECKSUM_BYTES: usize = 4;
+/// Most bytes that decoding may allocate for one record; no engine takes a larger value. Without a limit nine hostile
+/// bytes make bincode ask for more memory than there is.
+const DECODE_LIMIT: usize = 64 << 20;
+
+type Config = Configuration<LittleEndian, Varint, Limit<DECODE_LIMIT>>;
+
+const fn config() -> Config {
+    bincode::config::standard().with_limit::<DECODE_LIMIT>()
+}
+
+/// What is wrong with the bytes of a record.
+#[derive(Debug, thiserror::Error)]
+enum Damage {
+    #[error("it has {0} bytes, fewer than any record")]
+    TooShort(usize),
+    #[error("its checksum is {stored:08x} and should be {computed:08x}")]
+    Checksum { stored: u32, computed: u32 },
+    #[error(
+        "its format is {0} and this version reads format {FORMAT}; open it with the version that wrote it"
+    )]
+    Format(u8),
+    #[error("its fields cannot be decoded: {0}")]
+    Fields(bincode::error::DecodeError),
+    #[error("it has {0} bytes after its last field")]
+    Trailing(usize),
+    #[error("a field is not valid: {0}")]
+    Invalid(Error),
+}
+
+impl Damage {
+    fn of(self, key: &[u8]) -> Error {
+        Error::Corrupt {
+            reason: keys::describe(key),
+            source: Some(Box::new(self)),
+        }
+    }
+}
+
+/// The error of a record that must be there and is not.
+pub(crate) fn missing(key: &[u8]) -> Error {
+    Error::Corrupt {
+        reason: format!("{} is missing", keys::describe(key)),
+        source: None,
+    }
+}
+
+/// The error of a record whose content contradicts another's.
+pub(crate) fn contradiction(key: &[u8], what: impl std::fmt::Display) -> Error {
+    Error::Corrupt {
+        reason: format!("{}: {what}", keys::describe(key)),
+        source: None,
+    }
+}
+
+/// A record that is kept as its bincode fields.
+pub(crate) trait Record<'a>: Encode + BorrowDecode<'a, ()> {
+    /// The bytes to store under `key`.
+    fn seal(&self, key: &[u8]) -> Bytes {
+        seal(key, self)
+    }
+
+    /// The record in `bytes`, which were read under `key`.
+    fn open(key: &[u8], bytes: &'a [u8]) -> Result<Self, Error> {
+        open(key, bytes).map_err(|damage| damage.of(key))
+    }
+}
+
+fn seal(key: &[u8], fields: &impl Encode) -> Bytes {
+    let mut bytes = Vec::with_capacity(64);
+    bytes.push(FORMAT);
+    bincode::encode_into_std_write(fields, &mut bytes, config())
+        .expect("writing fields to memory cannot fail");
+    let checksum = checksum(key, &bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes.into()
+}
+
+fn open<'a, T: BorrowDecode<'a, ()>>(key: &[u8], bytes: &'a [u8]) -> Result<T, Damage> {
+    let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
+        return Err(Damage::TooShort(bytes.len()));
+    };
+    let (stored, computed) = (u32::from_le_bytes(*stored), checksum(key, body));
+    if stored != computed {
+        return Err(Damage::Checksum { stored, computed });
+    }
+    let fields = match body.split_first() {
+        Some((&FORMAT, fields)) => fields,
+        Some((&other, _)) => return Err(Damage::Format(other)),
+        None => return Err(Damage::TooShort(bytes.len())),
+    };
+    let (record, read) = bincode::borrow_decode_from_slice(fields, config()).map_err(Damage::Fields)?;
+    match fields.len() - read {
+        0 => Ok(record),
+        trailing => Err(Damage::Trailing(trailing)),
+    }
+}
+
+/// The length goes in first, so that no byte can move from the key to the value unnoticed.
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&(key.len() as u32).to_le_bytes());
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,498 @@
+//! Decides a group of requests against what is known, without touching the engine: a pure function of both.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+use eventstore_abstractions::{
+    Appended, Database, Durability, Error, EventMessage, ExpectedVersion, Position, Result, Session,
+    SessionId, StreamId, Timestamp, Version,
+};
+use kv_core::Batch;
+
+use super::known::{DatabaseState, Facts, Known, StreamState};
+use super::request::{Action, Request};
+use crate::hold::{self, Writer};
+use crate::idempotency::{self, Verdict};
+use crate::keys;
+use crate::record::{
+    IdempotencyEntry, Lease, LogEntry, MessageEntry, Record, StreamHead, encode_event, encode_snapshot,
+};
+
+/// What becomes of one request if the plan is committed.
+#[derive(Debug)]
+pub(super) enum Decision {
+    Answer(Result<Done>),
+    /// It depends on a request before it in the group: it is decided after that one is committed.
+    Later,
+}
+
+/// What a request did.
+#[derive(Debug)]
+pub(super) enum Done {
+    Appended(Appended),
+    Written,
+    Cleared(usize),
+    Opened(Session),
+    Renewed(Session),
+    Held(Box<eventstore_abstractions::HeldBy>),
+}
+
+/// The writes of a group and the state that they lead to.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) now: Timestamp,
+    pub(super) databases: BTreeMap<Database, DatabaseState>,
+    pub(super) streams: HashMap<Bytes, StreamState>,
+    pub(super) decisions: Vec<Decision>,
+    /// Databases that were written to; their heads are written last.
+    changed: HashSet<Database>,
+    /// Keys, other than of heads, leases and events, that this group has written.
+    touched: HashSet<Bytes>,
+    /// In order; a later write of a key replaces an earlier one.
+    writes: Vec<(Bytes, Option<Bytes>)>,
+    durable: bool,
+}
+
+/// Decides `requests` in order.
+///
+/// `durable_leases` says whether every change of a lease must survive a crash. It need not where all sessions end
+/// with the process; a new session always does, so that no fencing token is given out twice.
+pub(super) fn decide(requests: &[Request], known: Known, now: Timestamp, durable_leases: bool) -> Plan {
+    let Known {
+        databases,
+        streams,
+        facts,
+    } = known;
+    let mut plan = Plan {
+        now,
+        databases,
+        streams,
+        decisions: Vec::with_capacity(requests.len()),
+        changed: HashSet::new(),
+        touched: HashSet::new(),
+        writes: Vec::new(),
+        durable: false,
+    };
+    for (request, facts) in requests.iter().zip(facts) {
+        let decision = match facts {
+            Ok(facts) => plan.request(request, facts, durable_leases),
+            Err(error) => Decision::Answer(Err(error)),
+        };
+        plan.decisions.push(decision);
+    }
+    plan
+}
+
+impl Plan {
+    /// The batch that commits the plan, and how durable it must be. It requires the head of each database that is
+    /// written to as it was read, and writes the next one.
+    pub(super) fn take_batch(&mut self) -> (Batch, kv_core::Durability) {
+        let mut batch = Batch::new();
+        for (key, value) in self.writes.drain(..) {
+            batch = match value {
+                Some(value) => batch.put(key, value),
+                None => batch.delete(key),
+            };
+        }
+        for database in self.changed.drain() {
+            let key = keys::database_head(&database);
+            let state = self
+                .databases
+                .get_mut(&database)
+                .expect("a changed database is known");
+            let value = state.head.seal(&key);
+            batch = match state.stored.replace(value.clone()) {
+                Some(stored) => batch.require_equals(key.clone(), stored),
+                None => batch.require_absent(key.clone()),
+            };
+            batch = batch.put(key, value);
+        }
+        let durability = if self.durable {
+            kv_core::Durability::Durable
+        } else {
+            kv_core::Durability::Buffered
+        };
+        (batch, durability)
+    }
+
+    fn request(&mut self, request: &Request, facts: Facts, durable_leases: bool) -> Decision {
+        let (database, stream) = (&request.database, &request.stream);
+        let target = Target {
+            database,
+            stream,
+            head_key: &request.head_key,
+        };
+        let answer = match (&request.action, facts) {
+            (
+                Action::Append {
+                    writer,
+                    events,
+                    expected,
+                    durability,
+                },
+                Facts::Append(verdict),
+            ) => {
+                if self.touches_any(idempotency::entry_keys(database, stream, events)) {
+                    return Decision::Later;
+                }
+                self.append(target, *writer, events, *expected, *durability, verdict)
+            }
+            (
+                Action::Snapshot {
+                    writer,
+                    version,
+                    message,
+                },
+                _,
+            ) => self.snapshot(target, *writer, *version, message),
+            (Action::ClearSnapshot { writer, version }, Facts::Snapshots(found)) => {
+                if self.touches_any([keys::snapshot(database, stream, *version)].into_iter()) {
+                    return Decision::Later;
+                }
+                self.clear(target, *writer, &found)
+                    .and_then(|done| match found[..] {
+                        [] => Err(Error::SnapshotVersionNotFound {
+                            stream: stream.clone(),
+                            version: *version,
+                        }),
+                        _ => Ok(done),
+                    })
+            }
+            (Action::ClearSnapshots { writer, .. }, Facts::Snapshots(found)) => {
+                if self.touched.contains(&snapshots_marker(target)) {
+                    return Decision::Later;
+                }
+                self.clear(target, *writer, &found)
+            }
+            (
+                Action::Acquire {
+                    session,
+                    owner,
+                    timeout,
+                },
+                _,
+            ) => {
+                let expires_at = self.now.saturating_add(*timeout);
+                self.acquire(target, *session, owner, expires_at)
+            }
+            (
+                Action::Renew {
+                    writer,
+                    session,
+                    timeout,
+                },
+                _,
+            ) => {
+                let expires_at = self.now.saturating_add(*timeout);
+                self.renew(target, *writer, *session, expires_at, durable_leases)
+            }
+            (Action::Release { session }, _) => Ok(self.release(target, *session, durable_leases)),
+            (action, facts) => unreachable!("{action:?} is never gathered with {facts:?}"),
+        };
+        Decision::Answer(answer)
+    }
+
+    fn append(
+        &mut self,
+        target: Target<'_>,
+        writer: Writer,
+        events: &[EventMessage],
+        expected: ExpectedVersion,
+        durability: Durability,
+        verdict: Verdict,
+    ) -> Result<Done> {
+        self.check(target, writer)?;
+        match verdict {
+            Verdict::New => {}
+            Verdict::Done(appended) => return Ok(Done::Appended(appended)),
+            Verdict::Conflict { key, version } => {
+                return Err(Error::DuplicateIdempotencyId {
+                    stream: target.stream.clone(),
+                    key,
+                    version,
+                });
+            }
+        }
+        let actual = Version::new(self.state(target).head.version);
+        if !expected.accepts(actual) {
+            return Err(Error::StoreVersionMismatch {
+                stream: target.stream.clone(),
+                expected,
+                actual,
+            });
+        }
+        check_sequence_numbers(target.stream, events, actual)?;
+        let count = events.len() as u64;
+        let position = Position::new(self.database(target).head.position);
+        if events.is_empty() {
+            return Ok(Done::Appended(Appended::new(actual, position, 0)));
+        }
+        self.end_dead_lease(target, writer);
+        self.write_events(target, events, actual, position);
+        self.durable |= durability == Durability::Durable;
+        let head = StreamHead {
+            version: actual.get() + count,
+            position: position.get() + count,
+        };
+        self.put(target.head_key.clone(), |key| head.seal(key));
+        self.state(target).head = head;
+        self.bump(target, count);
+        Ok(Done::Appended(Appended::new(
+            Version::new(head.version),
+            Position::new(head.position),
+            count,
+        )))
+    }
+
+    /// Writes the events that follow `version` and `position`, and what points at them.
+    fn write_events(
+        &mut self,
+        target: Target<'_>,
+        events: &[EventMessage],
+        version: Version,
+        position: Position,
+    ) {
+        let Target { database, stream, .. } = target;
+        let count = events.len() as u64;
+        let first_version = version.next().get();
+        let mut bytes = 0;
+        for (event, number) in events.iter().zip(1..) {
+            let (version, position) = (version.advanced_by(number), position.advanced_by(number));
+            let now = self.now;
+            let key = keys::event(database, stream, version);
+            bytes += self.put(key, |key| encode_event(key, position, now, event)) as u64;
+            let key = keys::message(database, stream, event.id());
+            self.put_once(key, |key| {
+                MessageEntry {
+                    version: version.get(),
+                }
+                .seal(key)
+            });
+        }
+        for id in idempotency::idempotency_ids(events) {
+            let key = keys::idempotency(database, stream, id);
+            self.put_once(key, |key| {
+                IdempotencyEntry {
+                    first_version,
+                    events: count,
+                }
+                .seal(key)
+            });
+        }
+        let (category, id) = (stream.category(), stream.id());
+        self.put(keys::log_entry(database, position.next()), |key| {
+            LogEntry {
+                category,
+                id,
+                first_version,
+                events: count,
+                bytes,
+            }
+            .seal(key)
+        });
+    }
+
+    fn snapshot(
+        &mut self,
+        target: Target<'_>,
+        writer: Writer,
+        version: Version,
+        message: &EventMessage,
+    ) -> Result<Done> {
+        self.check(target, writer)?;
+        let current = Version::new(self.state(target).head.version);
+        if version > current {
+            return Err(Error::VersionNotFound {
+                stream: target.stream.clone(),
+                version,
+                current,
+            });
+        }
+        self.end_dead_lease(target, writer);
+        let now = self.now;
+        let key = keys::snapshot(target.database, target.stream, version);
+        self.put_once(key, |key| encode_snapshot(key, now, message));
+        self.touched.insert(snapshots_marker(target));
+        self.durable = true;
+        self.bump(target, 0);
+        Ok(Done::Written)
+    }
+
+    fn clear(&mut self, target: Target<'_>, writer: Writer, versions: &[Version]) -> Result<Done> {
+        self.check(target, writer)?;
+        if versions.is_empty() {
+            return Ok(Done::Cleared(0));
+        }
+        self.end_dead_lease(target, writer);
+        for version in versions {
+            let key = keys::snapshot(target.database, target.stream, *version);
+            self.touched.insert(key.clone());
+            self.delete(key);
+        }
+        self.touched.insert(snapshots_marker(target));
+        self.durable = true;
+        self.bump(target, 0);
+        Ok(Done::Cleared(versions.len()))
+    }
+
+    fn acquire(
+        &mut self,
+        target: Target<'_>,
+        session: SessionId,
+        owner: &str,
+        expires_at: Timestamp,
+    ) -> Result<Done> {
+        let now = self.now;
+        if let Some(held_by) = hold::holder(self.state(target).lease.as_ref(), Some(session), now) {
+            return Ok(Done::Held(held_by));
+        }
+        let token = self.bump(target, 0);
+        self.durable = true;
+        let lease = Lease {
+            session: *session.as_uuid().as_bytes(),
+            token,
+            expires_at: expires_at.as_micros(),
+            owner: owner.to_owned(),
+        };
+        self.put_lease(target, lease);
+        Ok(Done::Opened(Session::new(session, token, expires_at)))
+    }
+
+    fn renew(
+        &mut self,
+        target: Target<'_>,
+        writer: Writer,
+        session: SessionId,
+        expires_at: Timestamp,
+        durable: bool,
+    ) -> Result<Done> {
+        self.check(target, writer)?;
+        let lease = self
+            .state(target)
+            .lease
+            .clone()
+            .expect("a session that passed the check has a lease");
+        let token = lease.token;
+        self.put_lease(
+            target,
+            Lease {
+                expires_at: expires_at.as_micros(),
+                ..lease
+            },
+        );
+        self.durable |= durable;
+        self.bump(target, 0);
+        Ok(Done::Renewed(Session::new(session, token, expires_at)))
+    }
+
+    fn release(&mut self, target: Target<'_>, session: SessionId, durable: bool) -> Done {
+        if self
+            .state(target)
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.session() == session)
+        {
+            self.delete_lease(target);
+            self.durable |= durable;
+            self.bump(target, 0);
+        }
+        Done::Written
+    }
+
+    fn check(&mut self, target: Target<'_>, writer: Writer) -> Result<()> {
+        let now = self.now;
+        hold::check(target.stream, self.state(target).lease.as_ref(), writer, now)
+    }
+
+    /// A free write past a session whose time is over ends that session for good: if the clock jumps back, the
+    /// session must not find itself alive with somebody else's events in its stream.
+    fn end_dead_lease(&mut self, target: Target<'_>, writer: Writer) {
+        if matches!(writer, Writer::Free) && self.state(target).lease.is_some() {
+            self.delete_lease(target);
+        }
+    }
+
+    fn put_lease(&mut self, target: Target<'_>, lease: Lease) {
+        self.put(keys::lease(target.database, target.stream), |key| lease.seal(key));
+        self.state(target).lease = Some(lease);
+    }
+
+    fn delete_lease(&mut self, target: Target<'_>) {
+        self.delete(keys::lease(target.database, target.stream));
+        self.state(target).lease = None;
+    }
+
+    /// Counts a write to the database: the new revision, which no write before it had.
+    fn bump(&mut self, target: Target<'_>, events: u64) -> u64 {
+        let head = &mut self.database(target).head;
+        head.position += events;
+        head.revision += 1;
+        let revision = head.revision;
+        self.changed.insert(target.database.clone());
+        revision
+    }
+
+    fn put(&mut self, key: Bytes, seal: impl FnOnce(&[u8]) -> Bytes) -> usize {
+        let value = seal(&key);
+        let bytes = value.len();
+        self.writes.push((key, Some(value)));
+        bytes
+    }
+
+    /// Writes a key that later requests of the group must not judge by what is committed.
+    fn put_once(&mut self, key: Bytes, seal: impl FnOnce(&[u8]) -> Bytes) {
+        self.touched.insert(key.clone());
+        self.put(key, seal);
+    }
+
+    fn delete(&mut self, key: Bytes) {
+        self.writes.push((key, None));
+    }
+
+    fn touches_any(&self, mut keys: impl Iterator<Item = Bytes>) -> bool {
+        !self.touched.is_empty() && keys.any(|key| self.touched.contains(&key))
+    }
+
+    fn state(&mut self, target: Target<'_>) -> &mut StreamState {
+        self.streams
+            .get_mut(target.head_key)
+            .expect("the stream of a request is known")
+    }
+
+    fn database(&mut self, target: Target<'_>) -> &mut DatabaseState {
+        self.databases
+            .get_mut(target.database)
+            .expect("the database of a request is known")
+    }
+}
+
+/// The stream that a request is about.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    database: &'a Database,
+    stream: &'a StreamId,
+    head_key: &'a Bytes,
+}
+
+/// Stands in `touched` for "some snapshot of this stream".
+fn snapshots_marker(target: Target<'_>) -> Bytes {
+    keys::snapshot(target.database, target.stream, Version::ZERO)
+}
+
+fn check_sequence_numbers(stream: &StreamId, events: &[EventMessage], current: Version) -> Result<()> {
+    for (event, before) in events.iter().zip(current.get()..) {
+        let Some(number) = event.metadata.context.sequence_number else {
+            continue;
+        };
+        if number.get() != before + 1 {
+            let expected = ExpectedVersion::Exact(Version::new(number.get() - 1));
+            let actual = Version::new(before);
+            return Err(Error::StoreVersionMismatch {
+                stream: stream.clone(),
+                expected,
+                actual,
+            });
+        }
+    }
+    Ok(())
+}
