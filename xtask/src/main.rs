@@ -1,2 +1,103 @@
-//! Placeholder.
-fn main() {}
+//! The tasks of this repository: `cargo xtask help` lists them.
+
+mod bench;
+mod cargo;
+mod ci;
+mod conformance;
+mod layers;
+mod lean;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test                     every test of the workspace, doc tests included
+  ci                       what CI runs: test, then formatting, lints, docs, layers, lean, features
+  lint                     what CI runs after the tests
+  layers                   fails when a crate depends on one above or beside its floor
+  lean                     fails when the facade without features brings an engine, tokio or bincode
+  features                 checks the facade with no feature and with each feature alone
+  conformance [--backend X]  both conformance suites on a backend, or on all
+  bench [--backend X] [ARGS] criterion benchmarks of append, read and snapshot; ARGS go to criterion
+";
+
+/// How a task ends: an error says what failed and what to do.
+type Outcome = Result<(), String>;
+
+/// The backends that can be chosen, which are also the facade's features.
+const BACKENDS: [&str; 3] = ["memory", "sled", "fjall"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let outcome = match command {
+        "test" => ci::test(),
+        "ci" => ci::all(),
+        "lint" => ci::lint(),
+        "layers" => layers::check(),
+        "lean" => lean::check(),
+        "features" => lean::features(),
+        "conformance" => conformance::run(rest),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(format!("there is no task {other}; cargo xtask help lists them")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {command}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes `--backend X` out of `arguments`: the backend, if one is named, and what is left.
+fn take_backend(arguments: &[String]) -> Result<(Option<&str>, Vec<&str>), String> {
+    let mut rest: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some(at) = rest.iter().position(|argument| *argument == "--backend") else {
+        return Ok((None, rest));
+    };
+    let known = BACKENDS.join(", ");
+    let Some(&backend) = rest.get(at + 1) else {
+        return Err(format!("--backend needs a name; use one of {known}"));
+    };
+    if !BACKENDS.contains(&backend) {
+        return Err(format!("there is no backend {backend}; use one of {known}"));
+    }
+    rest.drain(at..at + 2);
+    Ok((Some(backend), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(arguments: &[&str]) -> Result<(Option<String>, Vec<String>), String> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let (backend, rest) = take_backend(&arguments)?;
+        Ok((
+            backend.map(str::to_owned),
+            rest.into_iter().map(str::to_owned).collect(),
+        ))
+    }
+
+    #[test]
+    fn backend_is_taken_out_of_the_arguments() {
+        let expected = (Some("sled".to_owned()), vec!["append".to_owned()]);
+        assert_eq!(taken(&["--backend", "sled", "append"]), Ok(expected));
+        assert_eq!(taken(&[]), Ok((None, Vec::new())));
+    }
+
+    #[test]
+    fn unknown_backend_is_refused_and_the_known_are_named() {
+        assert!(taken(&["--backend", "mongo"]).is_err_and(|error| error.contains("memory, sled, fjall")));
+        assert!(taken(&["--backend"]).is_err());
+    }
+}

@@ -91,7 +91,16 @@ impl Metadata {
     /// that decode records.
     #[must_use]
     pub fn new_at(id: MessageId, type_name: TypeName, created_at: Timestamp) -> Self {
-        let message = MessageMetadata { id, type_name, schema_version: 1, domain: None, created_at };
-        Self { message, context: ContextMetadata::default() }
+        let message = MessageMetadata {
+            id,
+            type_name,
+            schema_version: 1,
+            domain: None,
+            created_at,
+        };
+        Self {
+            message,
+            context: ContextMetadata::default(),
+        }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn check(what: &'static str, max_bytes: usize, text: &str) -> Result<
         )));
     }
     // A scan over bytes decides for ASCII, which nearly every name is.
-    let suspicious = text.bytes().any(|byte| byte < 0x20 || byte >= 0x7f);
+    let suspicious = text.bytes().any(|byte| !(0x20..0x7f).contains(&byte));
     if suspicious && let Some(control) = text.chars().find(|character| character.is_control()) {
         return Err(Error::invalid(format!(
             "the {what} has the control character U+{:04X}; remove it",

@@ -5,7 +5,7 @@
 //! a file of ours says that the engine was created completely; from then on its parts must be there.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ const ENGINE: &str = "fjall";
 /// The number of the stored form: fjall 3, one keyspace, no compression.
 const FORMAT: u32 = 1;
 const KEYSPACE: &str = "kv";
+/// A journal begins with a record, or nothing was written to it yet. The engine would take anything else for a torn write
+/// and empty the journal.
+const JOURNAL_HEADS: [&[u8]; 3] = [&[1], &[0], &[]];
 /// Our file in the engine's folder; the engine looks at names that end in `.jnl` only.
 const CREATED: &str = "CREATED";
 /// Data in memory above which the engine begins a table. The engine's own default is four times that: it would mean as much
@@ -75,7 +78,7 @@ fn prepare(folder: &Path) -> Result<bool> {
                 return Err(missing(&part));
             }
         }
-        check_names(folder, &keyspaces).map_err(|error| unreadable(folder, error))??;
+        check_contents(folder, &keyspaces).map_err(|error| unreadable(folder, error))??;
         // A copy made by a tool that leaves out locks is whole; the engine opens its lock and does not create it.
         let lock = OpenOptions::new()
             .create(true)
@@ -96,19 +99,23 @@ fn prepare(folder: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Names that the engine would panic on, while it holds locks that it needs to unwind: the process would be aborted.
-fn check_names(folder: &Path, keyspaces: &Path) -> io::Result<Result<()>> {
-    let mut journals = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        journals += usize::from(
-            Path::new(&entry.file_name())
-                .extension()
-                .is_some_and(|it| it == "jnl"),
-        );
-    }
-    if journals == 0 {
+/// What the engine would empty, and names that it would panic on while it holds locks that it needs to unwind: the process
+/// would be aborted.
+fn check_contents(folder: &Path, keyspaces: &Path) -> io::Result<Result<()>> {
+    let journals = journals(folder)?;
+    if journals.is_empty() {
         return Ok(Err(missing(&folder.join("*.jnl"))));
+    }
+    for journal in &journals {
+        let mut head = Vec::new();
+        File::open(journal)?.take(1).read_to_end(&mut head)?;
+        if !JOURNAL_HEADS.contains(&&head[..]) {
+            let reason = format!(
+                "{} is not a journal; restore the directory from a copy",
+                journal.display()
+            );
+            return Ok(Err(Error::Corrupt { reason, source: None }));
+        }
     }
     for entry in fs::read_dir(keyspaces)? {
         let entry = entry?;

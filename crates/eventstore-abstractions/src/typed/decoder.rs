@@ -23,7 +23,7 @@ pub enum Decoded<E> {
     /// An event of the set.
     Event(E),
     /// An event of an unknown type, kept as it is: see [`UnknownTypes::KeepRaw`].
-    Raw(EventMessage),
+    Raw(Box<EventMessage>),
 }
 
 impl<E> Decoded<E> {
@@ -96,7 +96,7 @@ impl<E: EventSet, C: PayloadCodec> Decoder<E, C> {
                 schema_version: message.metadata.message.schema_version,
             }),
             UnknownTypes::Skip => Ok(None),
-            UnknownTypes::KeepRaw => Ok(Some(Decoded::Raw(message.clone()))),
+            UnknownTypes::KeepRaw => Ok(Some(Decoded::Raw(Box::new(message.clone())))),
         }
     }
 }

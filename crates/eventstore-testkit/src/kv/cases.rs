@@ -1,7 +1,7 @@
 //! The list of cases: the only place that names them all.
 
 use super::Case;
-use super::{close, commits, conditions, limits, model, pages, races, reads, reopen, scans};
+use super::{close, commits, conditions, drops, limits, model, pages, races, reads, reopen, scans, views};
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
 #[doc(hidden)]
@@ -58,10 +58,10 @@ macro_rules! __kv_cases {
             races::one_of_racing_creates_wins,
             races::racing_commits_of_different_keys_all_land,
             races::racing_transfers_keep_the_total,
-            races::page_never_shows_part_of_a_batch,
-            races::get_many_never_goes_back_in_time,
-            races::reads_never_go_back_in_time,
-            races::dropped_commit_is_whole_or_nothing,
+            views::page_never_shows_part_of_a_batch,
+            views::get_many_never_goes_back_in_time,
+            views::reads_never_go_back_in_time,
+            drops::dropped_commit_is_whole_or_nothing,
             close::calls_after_close_say_closed,
             close::closing_again_does_nothing,
             close::closed_store_opens_again,

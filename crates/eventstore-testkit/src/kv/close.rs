@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::KvHarness;
-use super::support::{apply, bytes, close, everything, get, open};
+use super::support::{apply, bytes, close, everything, finish, get, open};
 
 /// After a close every call of every handle says that the store is closed.
 pub async fn calls_after_close_say_closed(harness: &dyn KvHarness) {
@@ -92,9 +92,7 @@ pub async fn acknowledged_commits_survive_a_racing_close(harness: &dyn KvHarness
         .close()
         .await
         .expect("the store closes while calls are in flight");
-    while let Some(result) = tasks.join_next().await {
-        result.expect("no commit fails otherwise");
-    }
+    finish(tasks).await;
     while let Some(name) = acknowledged.recv().await {
         kept.push(name);
     }

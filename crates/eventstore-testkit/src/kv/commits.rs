@@ -4,9 +4,11 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use kv_core::{Batch, Durability};
+use kv_core::{Batch, Durability, Entry};
 
-use super::support::{all_keys, apply, bytes, entries, everything, get, numbered, open, put_keys};
+use super::support::{
+    all_keys, apply, assert_same, bytes, entries, everything, get, numbered, open, put_keys,
+};
 use super::{KvHarness, skip};
 
 /// Every write of a batch lands, the first and the last too.
@@ -17,11 +19,17 @@ pub async fn every_write_of_a_batch_lands(harness: &dyn KvHarness) {
         .iter()
         .fold(Batch::new(), |batch, key| batch.put(key.clone(), key.clone()));
     apply(&*store, batch).await;
-    let found = entries(&*store, everything()).await;
-    assert!(found.iter().map(|entry| &entry.key).eq(&keys), "found {found:?}");
-    assert!(
-        found.iter().map(|entry| &entry.value).eq(&keys),
-        "found {found:?}"
+    let expected: Vec<_> = keys
+        .into_iter()
+        .map(|key| Entry {
+            value: key.clone(),
+            key,
+        })
+        .collect();
+    assert_same(
+        &entries(&*store, everything()).await,
+        &expected,
+        "after one batch",
     );
 }
 

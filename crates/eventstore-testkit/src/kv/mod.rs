@@ -33,6 +33,7 @@ mod cases;
 pub mod close;
 pub mod commits;
 pub mod conditions;
+pub mod drops;
 pub mod limits;
 pub mod model;
 pub mod pages;
@@ -41,6 +42,7 @@ pub mod reads;
 pub mod reopen;
 pub mod scans;
 mod support;
+pub mod views;
 
 use std::fmt;
 use std::future::Future;

@@ -3,7 +3,7 @@
 use kv_core::{Batch, Bytes, Entry, Scan};
 
 use super::KvHarness;
-use super::support::{all_keys, apply, entries, everything, numbered, open, page, put_keys};
+use super::support::{all_keys, apply, assert_same, entries, everything, numbered, open, page, put_keys};
 
 /// Pages of any size, in either direction, over any part of the keys, add up to the range: no entry twice, none lost.
 pub async fn pages_add_up_to_the_range(harness: &dyn KvHarness) {
@@ -16,17 +16,25 @@ pub async fn pages_add_up_to_the_range(harness: &dyn KvHarness) {
         for max_items in [1, 2, 3, 7, 10, 50, 100, 101, 102, 1000] {
             let mut expected = written[first..last].to_vec();
             let forward = entries(&*store, scan.clone().max_items(max_items)).await;
-            assert_eq!(keys_of(&forward), expected, "forward in pages of {max_items}");
+            assert_same(
+                &keys_of(&forward),
+                &expected,
+                format!("forward in pages of {max_items}"),
+            );
             expected.reverse();
             let reverse = entries(&*store, scan.clone().reverse().max_items(max_items)).await;
-            assert_eq!(keys_of(&reverse), expected, "in reverse in pages of {max_items}");
+            assert_same(
+                &keys_of(&reverse),
+                &expected,
+                format!("in reverse in pages of {max_items}"),
+            );
         }
         for max_bytes in [0, 1, 9, 10, 11, 20, 99, 100, 101, 1 << 20] {
             let found = entries(&*store, scan.clone().max_bytes(max_bytes)).await;
-            assert_eq!(
-                keys_of(&found),
-                written[first..last],
-                "in pages of {max_bytes} bytes"
+            assert_same(
+                &keys_of(&found),
+                &written[first..last],
+                format!("in pages of {max_bytes} bytes"),
             );
         }
     }

@@ -6,7 +6,8 @@ use kv_core::{Batch, Durability, Error, Outcome};
 use tokio::task::JoinSet;
 
 use super::support::{
-    all_keys, apply, apply_durably, bytes, close, entries, everything, get, number, numbered, open, put_keys,
+    all_keys, apply, apply_durably, assert_same, bytes, close, entries, everything, finish, get, number,
+    numbered, open, put_keys,
 };
 use super::{KvHarness, skip};
 
@@ -50,7 +51,7 @@ pub async fn buffered_commit_survives_close(harness: &dyn KvHarness) {
     put_keys(&*store, &keys).await;
     close(store).await;
     let store = open(harness).await;
-    assert_eq!(all_keys(&*store).await, keys);
+    assert_same(&all_keys(&*store).await, &keys, "after close and open");
 }
 
 /// A durable commit keeps the buffered commits before it: what it was decided on is not lost from under it.
@@ -148,9 +149,7 @@ pub async fn handles_of_a_shared_store_see_one_truth(harness: &dyn KvHarness) {
             }
         });
     }
-    while let Some(result) = tasks.join_next().await {
-        result.expect("no task fails");
-    }
+    finish(tasks).await;
     for store in &handles {
         let value = get(&**store, "counter").await.expect("the counter is there");
         assert_eq!(

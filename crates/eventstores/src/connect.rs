@@ -1,0 +1,111 @@
+//! From a URL to an open provider.
+
+use std::sync::Arc;
+
+use eventstore_abstractions::{BoxError, Error, EventStoreProvider, Result, Settings};
+#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+use kv_core::KeyValueStore;
+
+use crate::url::Location;
+
+/// Opens the store that `url` names, with the default [`Settings`].
+///
+/// # Errors
+/// As [`connect_with`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// // What is wrong is in the error, together with what is right.
+/// let error = eventstores::connect("mongo://db").await.unwrap_err();
+/// assert!(error.to_string().contains("use memory:, sled:PATH or fjall:PATH"));
+/// # }
+/// ```
+pub async fn connect(url: &str) -> Result<Arc<dyn EventStoreProvider>> {
+    connect_with(url, Settings::default()).await
+}
+
+/// Opens the store that `url` names, with `settings`.
+///
+/// The scheme is case-insensitive. A path is taken literally, relative to the working directory, and its directory
+/// is made if it is missing; `sled:///abs` is the same as `sled:/abs`. Two calls with `memory:` open two stores.
+/// It is called within a tokio runtime when the backend is `sled` or `fjall`: their engines block, and are driven
+/// from its blocking pool.
+///
+/// Nothing is written where the URL or the settings are refused.
+///
+/// # Errors
+/// - [`Error::CannotOpen`]: the URL is wrong, the backend's feature is off, another process has the directory open,
+///   or the directory holds something else.
+/// - [`Error::InvalidInput`]: a setting is out of its limits.
+/// - [`Error::Corrupt`]: what is stored there is damaged.
+/// - [`Error::Unavailable`]: the file system refuses.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eventstores::Result<()> {
+/// # #[cfg(feature = "memory")] {
+/// use std::time::Duration;
+/// use eventstores::{Database, Settings};
+///
+/// let settings = Settings::default()
+///     .database(Database::new("tenant-7")?)
+///     .session_timeout(Duration::from_secs(10));
+/// let provider = eventstores::connect_with("memory:", settings).await?;
+/// assert_eq!(provider.settings().database.as_str(), "tenant-7");
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect_with(url: &str, settings: Settings) -> Result<Arc<dyn EventStoreProvider>> {
+    let location: Location = url.parse().map_err(cannot_open)?;
+    settings.validate()?;
+    match location {
+        #[cfg(feature = "memory")]
+        Location::Memory => provide(kv_memory::Store::new(), settings).await,
+        #[cfg(feature = "sled")]
+        Location::Sled(path) => {
+            let engine = kv_sled::Store::open(path).await;
+            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
+        }
+        #[cfg(feature = "fjall")]
+        Location::Fjall(path) => {
+            let engine = kv_fjall::Store::open(path).await;
+            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
+        }
+        #[cfg(not(all(feature = "memory", feature = "sled", feature = "fjall")))]
+        off => Err(feature_off(&off)),
+    }
+}
+
+/// A provider over an open engine. An engine that turns out not to hold events is closed before the error goes out,
+/// so that its location is free again.
+#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+async fn provide(engine: impl KeyValueStore, settings: Settings) -> Result<Arc<dyn EventStoreProvider>> {
+    let engine: Arc<dyn KeyValueStore> = Arc::new(engine);
+    match eventstore_kv::Provider::open(Arc::clone(&engine), settings).await {
+        Ok(provider) => Ok(Arc::new(provider)),
+        Err(error) => {
+            // The first error says what is wrong; one of closing would hide it.
+            let _ = engine.close().await;
+            Err(error)
+        }
+    }
+}
+
+#[cfg(not(all(feature = "memory", feature = "sled", feature = "fjall")))]
+fn feature_off(location: &Location) -> Error {
+    let feature = location.feature();
+    cannot_open(format!(
+        "{location} needs the feature `{feature}` of the crate `eventstores`, which is off; write in Cargo.toml: \
+         eventstores = {{ version = \"{}.{}\", features = [\"{feature}\"] }}",
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        env!("CARGO_PKG_VERSION_MINOR"),
+    ))
+}
+
+fn cannot_open(reason: impl Into<BoxError>) -> Error {
+    Error::CannotOpen {
+        source: reason.into(),
+    }
+}

@@ -1,0 +1,276 @@
+//! URLs: which backend, and where its data is.
+//!
+//! Parsing is pure and knows every backend, whichever features are on: a URL means the same in every build.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Every URL that there is, for messages.
+const FORMS: &str = "memory:, sled:PATH or fjall:PATH";
+
+/// Where the data of a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In the memory of the process, new and empty.
+    Memory,
+    /// In a directory of the engine sled.
+    Sled(PathBuf),
+    /// In a directory of the engine fjall.
+    Fjall(PathBuf),
+}
+
+/// What is wrong with a URL, and what is right.
+///
+/// No message repeats the text behind an unknown scheme: it may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UrlError {
+    MissingScheme,
+    UnknownScheme { scheme: String },
+    MemoryHasNoPath,
+    EmptyPath { scheme: &'static str },
+    NulInPath { scheme: &'static str },
+    Host { scheme: &'static str, rest: String },
+}
+
+impl Location {
+    /// The feature of this crate that makes the backend available.
+    #[cfg(not(all(feature = "memory", feature = "sled", feature = "fjall")))]
+    pub(crate) fn feature(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sled(_) => "sled",
+            Self::Fjall(_) => "fjall",
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = UrlError;
+
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = url
+            .split_once(':')
+            .filter(|(scheme, _)| is_scheme(scheme))
+            .ok_or(UrlError::MissingScheme)?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "memory" if rest.is_empty() => Ok(Self::Memory),
+            "memory" => Err(UrlError::MemoryHasNoPath),
+            "sled" => Ok(Self::Sled(path("sled", rest)?)),
+            "fjall" => Ok(Self::Fjall(path("fjall", rest)?)),
+            _ => Err(UrlError::UnknownScheme {
+                scheme: scheme.to_owned(),
+            }),
+        }
+    }
+}
+
+/// The URL of the location, in the form that is preferred.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sled(path) => write!(f, "sled:{}", path.display()),
+            Self::Fjall(path) => write!(f, "fjall:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingScheme => write!(
+                f,
+                "the URL has no scheme; use {FORMS} (a directory alone does not say which engine: fjall:./data does)"
+            ),
+            Self::UnknownScheme { scheme } => {
+                write!(f, "no backend has the URL scheme {scheme:?}; use {FORMS}")
+            }
+            Self::MemoryHasNoPath => {
+                f.write_str("a store in memory has no path or options; write memory: and nothing after it")
+            }
+            Self::EmptyPath { scheme } => write!(
+                f,
+                "the URL names no directory; write {scheme}:PATH, such as {scheme}:./data"
+            ),
+            Self::NulInPath { scheme } => {
+                write!(f, "the path of the {scheme} URL has a NUL character; remove it")
+            }
+            Self::Host { scheme, rest } => write!(
+                f,
+                "{scheme} is in this process and has no host; write {scheme}:PATH: {scheme}:{rest}, or \
+                 {scheme}:/{rest} for an absolute path"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+/// Whether `text` can be a scheme at all: RFC 3986, section 3.1. It cannot when it is a part of a path.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+/// The path in what follows the colon. It is taken as it is: no character of it is special, and none is decoded.
+fn path(scheme: &'static str, rest: &str) -> Result<PathBuf, UrlError> {
+    let path = match rest.strip_prefix("//") {
+        // `scheme:///absolute`: an empty host, then the path.
+        Some(path) if path.is_empty() || path.starts_with('/') => path,
+        Some(host_and_path) => {
+            return Err(UrlError::Host {
+                scheme,
+                rest: host_and_path.to_owned(),
+            });
+        }
+        None => rest,
+    };
+    if path.is_empty() {
+        return Err(UrlError::EmptyPath { scheme });
+    }
+    if path.contains('\0') {
+        return Err(UrlError::NulInPath { scheme });
+    }
+    Ok(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sled(path: &str) -> Result<Location, UrlError> {
+        Ok(Location::Sled(path.into()))
+    }
+
+    fn fjall(path: &str) -> Result<Location, UrlError> {
+        Ok(Location::Fjall(path.into()))
+    }
+
+    #[test]
+    fn urls_name_a_backend_and_a_place() {
+        for (url, expected) in [
+            ("memory:", Ok(Location::Memory)),
+            ("sled:data", sled("data")),
+            ("sled:./data", sled("./data")),
+            ("sled:../up", sled("../up")),
+            ("sled:/abs/path", sled("/abs/path")),
+            ("fjall:data", fjall("data")),
+            ("fjall:///abs/path", fjall("/abs/path")),
+            ("fjall:///", fjall("/")),
+            (r"fjall:C:\data", fjall(r"C:\data")),
+        ] {
+            assert_eq!(url.parse(), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn scheme_is_case_insensitive_and_path_is_not() {
+        assert_eq!("MEMORY:".parse(), Ok(Location::Memory));
+        assert_eq!("Sled:Data".parse(), sled("Data"));
+        assert_eq!("fJaLL:///DATA".parse(), fjall("/DATA"));
+    }
+
+    #[test]
+    fn path_is_taken_literally() {
+        for path in [
+            "with space",
+            " leading",
+            "50%25",
+            "a?b=c",
+            "a#b",
+            "a:b",
+            "Bücher/日本",
+            "~/data",
+            "/a//b",
+        ] {
+            assert_eq!(format!("fjall:{path}").parse(), fjall(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn text_without_scheme_is_told_what_is_possible() {
+        for url in [
+            "",
+            "memory",
+            "data",
+            "./data",
+            "/abs:path",
+            ":memory:",
+            ":",
+            " memory:",
+            "me mory:",
+            "1:x",
+            "ü:x",
+        ] {
+            let error = url.parse::<Location>().expect_err(url);
+            assert_eq!(error, UrlError::MissingScheme, "{url}");
+            assert!(error.to_string().contains(FORMS));
+        }
+    }
+
+    #[test]
+    fn unknown_scheme_is_named_and_the_rest_is_not_repeated() {
+        let error = "postgres://user:secret@host/db"
+            .parse::<Location>()
+            .expect_err("unknown");
+        assert_eq!(
+            error.to_string(),
+            "no backend has the URL scheme \"postgres\"; use memory:, sled:PATH or fjall:PATH"
+        );
+        assert!("sledge:x".parse::<Location>().is_err());
+        assert!(r"C:\data".parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn memory_takes_nothing_more() {
+        for url in ["memory:x", "memory://", "memory: ", "memory:?a=b"] {
+            assert_eq!(url.parse::<Location>(), Err(UrlError::MemoryHasNoPath), "{url}");
+        }
+    }
+
+    #[test]
+    fn empty_path_is_refused_with_an_example() {
+        for url in ["sled:", "sled://"] {
+            let error = url.parse::<Location>().expect_err(url);
+            assert_eq!(error, UrlError::EmptyPath { scheme: "sled" });
+            assert!(error.to_string().contains("sled:./data"));
+        }
+    }
+
+    #[test]
+    fn host_is_refused_with_both_corrections() {
+        let error = "fjall://host/x".parse::<Location>().expect_err("a host");
+        assert_eq!(
+            error.to_string(),
+            "fjall is in this process and has no host; write fjall:PATH: fjall:host/x, or fjall:/host/x for an \
+             absolute path"
+        );
+        assert!("sled://localhost".parse::<Location>().is_err());
+    }
+
+    #[test]
+    fn nul_in_a_path_is_refused() {
+        assert_eq!(
+            "sled:a\0b".parse::<Location>(),
+            Err(UrlError::NulInPath { scheme: "sled" })
+        );
+    }
+
+    #[test]
+    fn every_form_in_the_messages_parses() {
+        for form in FORMS.split([',', ' ']).filter(|word| word.contains(':')) {
+            assert!(form.parse::<Location>().is_ok(), "{form}");
+        }
+    }
+
+    #[test]
+    fn location_displays_as_its_url() {
+        for url in ["memory:", "sled:./a b", "fjall:/abs"] {
+            let location: Location = url.parse().expect(url);
+            assert_eq!(location.to_string(), url);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What a provider that [`eventstores::connect`] opened is, on every backend of the build.
+#![cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+
+use std::sync::Arc;
+
+use eventstores::{
+    EventLogExt, EventMessage, EventStoreProvider, EventStoreProviderExt, ExpectedVersion, StreamId, Version,
+};
+
+async fn connect(url: &str) -> Arc<dyn EventStoreProvider> {
+    eventstores::connect(url)
+        .await
+        .unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+async fn append_one(provider: &dyn EventStoreProvider) {
+    let event = EventMessage::json("Opened", "alice").expect("it encodes");
+    provider
+        .default_log()
+        .append(&alice(), ExpectedVersion::Any, [event])
+        .await
+        .expect("it appends");
+}
+
+async fn version(provider: &dyn EventStoreProvider) -> Version {
+    provider.default_log().version(&alice()).await.expect("it reads")
+}
+
+fn alice() -> StreamId {
+    StreamId::new("account", "alice").expect("a valid name")
+}
+
+#[cfg(feature = "memory")]
+#[tokio::test]
+async fn each_memory_store_is_new() {
+    let (one, other) = (connect("memory:").await, connect("MEMORY:").await);
+    append_one(&*one).await;
+    assert_eq!(version(&*one).await, Version::FIRST);
+    assert_eq!(version(&*other).await, Version::ZERO);
+}
+
+/// Backends that keep their data in a directory.
+#[cfg(any(feature = "sled", feature = "fjall"))]
+mod in_a_directory {
+    use std::path::Path;
+
+    use eventstores::Error;
+
+    use super::*;
+
+    /// Those of this build, by scheme.
+    const SCHEMES: &[&str] = &[
+        #[cfg(feature = "sled")]
+        "sled",
+        #[cfg(feature = "fjall")]
+        "fjall",
+    ];
+
+    fn url(scheme: &str, path: &Path) -> String {
+        format!("{scheme}:{}", path.display())
+    }
+
+    async fn refused(url: &str) -> Error {
+        match eventstores::connect(url).await {
+            Ok(_) => panic!("{url} must be refused"),
+            Err(error) => error,
+        }
+    }
+
+    #[tokio::test]
+    async fn closed_store_opens_again_with_its_events() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        for scheme in SCHEMES {
+            let url = url(scheme, &parent.path().join(scheme));
+            let provider = connect(&url).await;
+            append_one(&*provider).await;
+            provider.close().await.expect("it closes");
+
+            assert_eq!(version(&*connect(&url).await).await, Version::FIRST, "{scheme}");
+        }
+    }
+
+    #[tokio::test]
+    async fn absolute_path_is_the_same_with_and_without_slashes() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        for scheme in SCHEMES {
+            let path = parent.path().join(scheme);
+            let provider = connect(&format!("{scheme}://{}", path.display())).await;
+            append_one(&*provider).await;
+            provider.close().await.expect("it closes");
+
+            assert_eq!(
+                version(&*connect(&url(scheme, &path)).await).await,
+                Version::FIRST,
+                "{scheme}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn path_is_the_name_of_the_directory_whatever_its_characters() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        for scheme in SCHEMES {
+            for name in ["with space", "50%25", "a?b=c#d", "Bücher 日本"] {
+                let path = parent.path().join(scheme).join(name);
+                connect(&url(scheme, &path))
+                    .await
+                    .close()
+                    .await
+                    .expect("it closes");
+                assert!(path.is_dir(), "{scheme}: {name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn directory_that_is_open_cannot_be_opened_again() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        for scheme in SCHEMES {
+            let url = url(scheme, &parent.path().join(scheme));
+            let provider = connect(&url).await;
+            let error = refused(&url).await;
+            assert!(matches!(error, Error::CannotOpen { .. }), "{scheme}: {error:?}");
+            assert!(error.to_string().contains("close it there first"), "{error}");
+            provider.close().await.expect("it closes");
+        }
+    }
+
+    #[tokio::test]
+    async fn place_that_holds_something_else_is_refused_and_left_alone() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(parent.path().join("letter.txt"), "dear").expect("it writes");
+        for scheme in SCHEMES {
+            for place in [parent.path().to_owned(), parent.path().join("letter.txt")] {
+                let error = refused(&url(scheme, &place)).await;
+                assert!(matches!(error, Error::CannotOpen { .. }), "{scheme}: {error:?}");
+            }
+        }
+        let names: Vec<_> = std::fs::read_dir(parent.path())
+            .expect("it lists")
+            .map(|entry| entry.expect("it lists").file_name())
+            .collect();
+        assert_eq!(names, ["letter.txt"]);
+    }
+
+    #[cfg(all(feature = "sled", feature = "fjall"))]
+    #[tokio::test]
+    async fn directory_of_another_engine_is_refused_by_name() {
+        for (owner, stranger) in [("sled", "fjall"), ("fjall", "sled")] {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            connect(&url(owner, directory.path()))
+                .await
+                .close()
+                .await
+                .expect("it closes");
+            let error = refused(&url(stranger, directory.path())).await;
+            assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+            assert!(error.to_string().contains(&format!("engine {owner}")), "{error}");
+        }
+    }
+}

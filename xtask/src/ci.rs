@@ -1,0 +1,47 @@
+//! What CI runs.
+
+use crate::cargo::{has_nextest, run, run_with};
+use crate::{Outcome, layers, lean};
+
+/// Everything, in the order in which the builds of one step serve the next.
+pub(crate) fn all() -> Outcome {
+    test()?;
+    lint()
+}
+
+/// Every test, doc tests included. `cargo nextest` runs them faster, and `cargo test` where it is not installed.
+pub(crate) fn test() -> Outcome {
+    if has_nextest() {
+        run(&[
+            "nextest",
+            "run",
+            "--workspace",
+            "--all-features",
+            "--no-fail-fast",
+        ])?;
+        return run(&["test", "--workspace", "--all-features", "--doc"]);
+    }
+    eprintln!("cargo-nextest is not installed; cargo test does the same, slower");
+    run(&["test", "--workspace", "--all-features"])
+}
+
+/// Formatting, lints, docs, layers and features.
+pub(crate) fn lint() -> Outcome {
+    run(&["fmt", "--all", "--check"])?;
+    run(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--",
+        "-D",
+        "warnings",
+    ])?;
+    run_with(
+        &["doc", "--workspace", "--no-deps", "--all-features"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    )?;
+    layers::check()?;
+    lean::check()?;
+    lean::features()
+}

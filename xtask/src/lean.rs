@@ -1,0 +1,84 @@
+//! The facade without features is its traits alone, and each feature works without the others.
+
+use crate::cargo::{output, run};
+use crate::{BACKENDS, Outcome};
+
+/// What must not be in the tree of the facade without features.
+const HEAVY: [&str; 9] = [
+    "tokio",
+    "bincode",
+    "kv-core",
+    "eventstore-kv",
+    "kv-memory",
+    "kv-sled",
+    "kv-fjall",
+    "sled",
+    "fjall",
+];
+
+/// Prints the tree of the facade without features and fails when something heavy is in it.
+pub(crate) fn check() -> Outcome {
+    let tree = output(&[
+        "tree",
+        "-p",
+        "eventstores",
+        "--no-default-features",
+        "-e",
+        "normal,build",
+        "--prefix",
+        "none",
+    ])?;
+    println!("{tree}");
+    match heavy_in(&tree) {
+        Some(name) => Err(format!(
+            "the facade without features brings {name}; make it optional"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Lints the facade with no feature and with each feature alone; all of them together are linted with the workspace.
+pub(crate) fn features() -> Outcome {
+    for backend in [""].into_iter().chain(BACKENDS) {
+        let facade = [
+            "-p",
+            "eventstores",
+            "--no-default-features",
+            "--features",
+            backend,
+        ];
+        run(&[
+            &["clippy"],
+            &facade[..],
+            &["--all-targets", "--", "-D", "warnings"],
+        ]
+        .concat())?;
+    }
+    Ok(())
+}
+
+/// The first heavy package in a tree with a package per line.
+fn heavy_in(tree: &str) -> Option<&'static str> {
+    let named = |name: &str| {
+        tree.lines()
+            .any(|line| line.split_whitespace().next() == Some(name))
+    };
+    HEAVY.into_iter().find(|name| named(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heavy_package_is_found_by_its_whole_name() {
+        assert_eq!(
+            heavy_in("eventstores v0.1.0 (/x)\nbytes v1.0.0\ntokio v1.54.1\n"),
+            Some("tokio")
+        );
+        assert_eq!(
+            heavy_in("eventstores v0.1.0 (/x/sled)\ntokio-like v1.0.0\n"),
+            None
+        );
+    }
+}
