@@ -49,7 +49,7 @@ enum Command {
 /// session, or in an answer that nobody waits for any more.
 #[derive(Debug)]
 pub(crate) struct Hold {
-    release: Option<Request>,
+    release: Option<Box<Request>>,
     releases: mpsc::UnboundedSender<Request>,
 }
 
@@ -57,7 +57,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
             // A sequencer that has ended has released everything, or will leave it to the session's time-out.
-            let _ = self.releases.send(release);
+            let _ = self.releases.send(*release);
         }
     }
 }
@@ -284,7 +284,7 @@ impl Worker {
                 Done::Held(held_by) => Reply::Held(held_by),
                 Done::Opened(session) => {
                     let releases = self.releases.upgrade().ok_or(Error::ProviderClosed)?;
-                    let release = Some(release(database, stream, session.id));
+                    let release = Some(Box::new(release(database, stream, session.id)));
                     Reply::Opened(Hold { release, releases }, session)
                 }
             })
