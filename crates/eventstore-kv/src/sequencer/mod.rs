@@ -77,6 +77,7 @@ impl Sequencer {
             released: Arc::clone(&released),
             releases: releases.downgrade(),
             waiting: Vec::new(),
+            cost: Cost::default(),
         };
         tokio::spawn(worker.run(request_queue, release_queue));
         Self {
@@ -125,6 +126,8 @@ struct Worker {
     releases: mpsc::WeakUnboundedSender<Request>,
     /// Requests that were taken and not yet decided, oldest first.
     waiting: Vec<Request>,
+    /// What those of them cost that were taken since the last commit.
+    cost: Cost,
 }
 
 impl Worker {
@@ -138,7 +141,7 @@ impl Worker {
             if self.waiting.is_empty() {
                 tokio::select! {
                     biased;
-                    Some(release) = releases.recv() => self.waiting.push(release),
+                    Some(release) = releases.recv() => self.push(release),
                     command = requests.recv() => match command {
                         Some(command) => close = self.take(command),
                         None => break,
@@ -147,7 +150,7 @@ impl Worker {
             }
             while close.is_none() && self.has_room() {
                 if let Ok(release) = releases.try_recv() {
-                    self.waiting.push(release);
+                    self.push(release);
                 } else if let Ok(command) = requests.try_recv() {
                     close = self.take(command);
                 } else {
@@ -158,7 +161,7 @@ impl Worker {
         }
         // What was queued before the end, and the sessions that were dropped before it, are still served.
         while let Ok(release) = releases.try_recv() {
-            self.waiting.push(release);
+            self.push(release);
         }
         while !self.waiting.is_empty() {
             self.commit_waiting().await;
@@ -172,21 +175,22 @@ impl Worker {
     fn take(&mut self, command: Command) -> Option<oneshot::Sender<Result<()>>> {
         match command {
             Command::Write(request) => {
-                self.waiting.push(*request);
+                self.push(*request);
                 None
             }
             Command::Close(reply) => Some(reply),
         }
     }
 
+    fn push(&mut self, request: Request) {
+        self.cost = self.cost.plus(request.cost);
+        self.waiting.push(request);
+    }
+
     fn has_room(&self) -> bool {
-        let cost = self
-            .waiting
-            .iter()
-            .fold(Cost::default(), |cost, request| cost.plus(request.cost));
         self.waiting.len() < MAX_GROUP_REQUESTS
-            && cost.bytes < MAX_GROUP_BYTES
-            && cost.fits(&self.capabilities)
+            && self.cost.bytes < MAX_GROUP_BYTES
+            && self.cost.fits(&self.capabilities)
     }
 
     /// Takes from the waiting requests as many as fit one commit, oldest first and at least one.
@@ -200,6 +204,7 @@ impl Worker {
             }
             count += 1;
         }
+        self.cost = Cost::default();
         let rest = self.waiting.split_off(count);
         std::mem::replace(&mut self.waiting, rest)
     }
