@@ -2,12 +2,16 @@
 //!
 //! - [`kv`]: the suite of a [`kv_core::KeyValueStore`]. A backend's own test file is a factory and one call of
 //!   [`kv_conformance!`].
+//! - [`provider`]: the suite of an event store provider over such a store, with [`provider_conformance!`].
+//! - [`clock`]: a clock that stands still until a test moves it.
 //! - [`fault`]: a store that damages, fails or holds what passes through it.
 //! - [`seed`]: random choices that can be played again.
 //!
 //! Everything here fails by panicking, as a test does.
 #![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod fault;
 pub mod kv;
+pub mod provider;
 pub mod seed;

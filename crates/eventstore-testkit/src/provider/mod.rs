@@ -1,0 +1,141 @@
+//! The conformance suite of an [`EventStoreProvider`]: what the contract says, as cases that any backend can run.
+//!
+//! A backend's test file is a harness, the same as for the key-value suite, and one macro call:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use eventstore_testkit::kv::KvHarness;
+//! use kv_core::{KeyValueStore, Result};
+//!
+//! /// In real life this holds a temporary directory; each case gets a fresh harness.
+//! struct Memory;
+//!
+//! #[async_trait::async_trait]
+//! impl KvHarness for Memory {
+//!     async fn open(&self) -> Result<Arc<dyn KeyValueStore>> {
+//!         Ok(Arc::new(kv_memory::Store::new()))
+//!     }
+//! }
+//!
+//! eventstore_testkit::provider_conformance!(Memory);
+//! ```
+//!
+//! The provider that is tested is `eventstore_kv`'s over that engine; another one implements [`ProviderHarness`].
+//! Between them the suite places a store that counts and injects faults, and a clock that it moves by hand: no case
+//! waits for real time. What the suite cannot show from inside the process stays with each backend's crash tests.
+//!
+//! Each case is proved able to fail: this crate's own tests run it against a provider, or an engine beneath the right
+//! provider, that is wrong in just that point.
+
+pub mod appends;
+mod bench;
+mod cases;
+pub mod expectations;
+mod harness;
+mod meter;
+pub mod reads;
+pub mod selections;
+pub mod sessions;
+pub mod snapshots;
+pub mod stale;
+pub mod waiting;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+#[cfg(doc)]
+use eventstore_abstractions::EventStoreProvider;
+use tokio::runtime::Builder;
+
+pub use cases::CASES;
+pub use harness::ProviderHarness;
+
+/// More threads than a test machine may have cores, so that tasks are interrupted at any point.
+const WORKER_THREADS: usize = 4;
+/// Ends a case that hangs, far above what the slowest engine needs.
+const CASE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// One promise of the contract, checked against the provider that a harness opens.
+#[derive(Clone, Copy)]
+pub struct Case {
+    name: &'static str,
+    run: RunCase,
+}
+
+type RunCase = for<'a> fn(&'a dyn ProviderHarness) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+impl Case {
+    /// The fact that the case checks.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Checks the fact.
+    ///
+    /// # Panics
+    /// When the provider does not keep it, or does not answer for five minutes.
+    pub async fn run(&self, harness: &dyn ProviderHarness) {
+        if tokio::time::timeout(CASE_TIMEOUT, (self.run)(harness))
+            .await
+            .is_err()
+        {
+            panic!("{} did not end within {CASE_TIMEOUT:?}: a call hangs", self.name);
+        }
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Case").field(&self.name).finish()
+    }
+}
+
+/// Runs the case `name` on a multi-threaded runtime with a harness made there: the body of each test that
+/// [`provider_conformance!`](crate::provider_conformance) makes.
+///
+/// # Panics
+/// When the case fails, or when no case has this name.
+pub fn run<H: ProviderHarness>(name: &str, harness: impl FnOnce() -> H) {
+    let case = CASES.iter().find(|case| case.name == name);
+    let case = case.unwrap_or_else(|| panic!("no provider case is named {name}"));
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    runtime.block_on(async { case.run(&harness()).await });
+}
+
+/// Makes one `#[test]` of every case of the provider suite, in a module `provider_conformance`.
+///
+/// The argument is an expression that makes a fresh [`KvHarness`](crate::kv::KvHarness) or
+/// [`ProviderHarness`](crate::provider::ProviderHarness); it is evaluated once per case. See
+/// [the module](crate::provider) for an example.
+#[macro_export]
+macro_rules! provider_conformance {
+    ($harness:expr) => {
+        $crate::__provider_cases! { __provider_tests { $harness } }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __provider_tests {
+    ({ $harness:expr } $($module:ident::$case:ident,)+) => {
+        mod provider_conformance {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(
+                #[test]
+                fn $case() {
+                    $crate::provider::run(stringify!($case), || $harness);
+                }
+            )+
+        }
+    };
+}

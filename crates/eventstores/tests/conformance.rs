@@ -1,0 +1,53 @@
+//! Every backend keeps the contract of an event store provider.
+
+#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+use std::sync::Arc;
+
+#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+use async_trait::async_trait;
+#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+use eventstore_testkit::kv::KvHarness;
+#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+use kv_core::{KeyValueStore, Result};
+
+#[cfg(feature = "memory")]
+mod memory {
+    use super::*;
+
+    struct Memory;
+
+    #[async_trait]
+    impl KvHarness for Memory {
+        async fn open(&self) -> Result<Arc<dyn KeyValueStore>> {
+            Ok(Arc::new(kv_memory::Store::new()))
+        }
+    }
+
+    eventstore_testkit::provider_conformance!(Memory);
+}
+
+/// A backend that keeps its data in a directory.
+#[cfg(any(feature = "sled", feature = "fjall"))]
+macro_rules! in_directory {
+    ($backend:ident, $store:path) => {
+        mod $backend {
+            use super::*;
+
+            struct Harness(tempfile::TempDir);
+
+            #[async_trait]
+            impl KvHarness for Harness {
+                async fn open(&self) -> Result<Arc<dyn KeyValueStore>> {
+                    Ok(Arc::new(<$store>::open(self.0.path()).await?))
+                }
+            }
+
+            eventstore_testkit::provider_conformance!(Harness(tempfile::tempdir().expect("temp dir")));
+        }
+    };
+}
+
+#[cfg(feature = "sled")]
+in_directory!(sled, kv_sled::Store);
+#[cfg(feature = "fjall")]
+in_directory!(fjall, kv_fjall::Store);
