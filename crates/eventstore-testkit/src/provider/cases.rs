@@ -1,7 +1,10 @@
 //! The list of cases: the only place that names them all.
 
 use super::Case;
-use super::{appends, expectations, reads, selections, sessions, snapshots, stale, waiting};
+use super::{
+    appends, corruption, defects, expectations, idempotency, log, names, races, reads, reopen, selections,
+    sessions, snapshots, stale, waiting,
+};
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
 #[doc(hidden)]
@@ -32,6 +35,15 @@ macro_rules! __provider_cases {
             expectations::mismatch_names_stream_expected_and_actual,
             expectations::sequence_number_that_matches_is_accepted,
             expectations::sequence_number_must_match,
+            idempotency::idempotent_append_applies_once,
+            idempotency::retry_with_its_first_expectation_is_recognised,
+            idempotency::idempotency_id_recognises_new_messages,
+            idempotency::id_with_other_content_is_refused,
+            idempotency::absent_id_is_not_found,
+            idempotency::message_is_found_by_its_id,
+            idempotency::racing_retries_apply_once,
+            names::hostile_names_stay_apart,
+            names::names_have_limits,
             reads::absent_stream_reads_as_empty,
             reads::metadata_round_trips,
             reads::payloads_round_trip,
@@ -47,6 +59,11 @@ macro_rules! __provider_cases {
             selections::read_as_of_a_version_above_the_head_is_refused,
             selections::slice_is_inclusive_and_never_out_of_range,
             selections::backward_slice_is_the_slice_in_reverse,
+            log::log_reads_from_anywhere_both_ways,
+            log::log_and_streams_agree,
+            log::databases_have_their_own_positions,
+            log::log_read_ends_where_it_began,
+            log::impossible_page_is_refused,
             sessions::open_gives_an_empty_stream_at_version_zero,
             sessions::open_in_a_database_reaches_that_database,
             sessions::open_by_metadata_reaches_its_stream,
@@ -95,6 +112,28 @@ macro_rules! __provider_cases {
             snapshots::snapshot_all_reads_every_event_once,
             snapshots::snapshot_interval_of_zero_is_invalid,
             snapshots::failing_fold_keeps_what_was_taken,
+            races::versions_have_no_gaps,
+            races::positions_have_no_gaps,
+            races::expected_version_is_linearizable,
+            reopen::acked_is_kept,
+            reopen::restart_frees_held_streams,
+            reopen::dropped_future_is_safe,
+            corruption::corruption_is_reported,
+            corruption::missing_record_is_reported,
+            corruption::damage_names_stream_and_version,
+            defects::defect_01_message_without_sequence_number_is_kept,
+            defects::defect_02_failed_append_leaves_nothing,
+            defects::defect_03_stale_session_is_fenced,
+            defects::defect_04_live_session_is_not_stolen_and_an_expired_one_is_replaced,
+            defects::defect_05_close_releases_only_its_own_session,
+            defects::defect_06_expiry_follows_the_injected_clock,
+            defects::defect_07_read_after_the_first_snapshot_works,
+            defects::defect_08_fold_is_called_once_per_snapshot_with_its_events,
+            defects::defect_09_state_as_of_a_version_uses_no_newer_snapshot,
+            defects::defect_10_cleared_snapshot_leaves_the_list,
+            defects::defect_11_version_costs_the_same_however_long_the_stream,
+            defects::defect_12_idempotency_ids_are_checked,
+            defects::defect_13_readers_need_no_session,
         }
     };
 }

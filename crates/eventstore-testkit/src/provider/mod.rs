@@ -31,10 +31,17 @@
 pub mod appends;
 mod bench;
 mod cases;
+pub mod corruption;
+pub mod defects;
 pub mod expectations;
 mod harness;
+pub mod idempotency;
+pub mod log;
 mod meter;
+pub mod names;
+pub mod races;
 pub mod reads;
+pub mod reopen;
 pub mod selections;
 pub mod sessions;
 pub mod snapshots;

@@ -1,0 +1,130 @@
+//! A damaged record is an error that names it: never wrong data, never a skip.
+
+use eventstore_abstractions::{
+    Error, EventLog, EventLogExt, ExpectedVersion, IdempotencyId, LogReadOptions, ReadOptions, Version,
+};
+
+use kv_core::{Batch, Durability, Outcome};
+
+use super::ProviderHarness;
+use super::bench::{Bench, event, stream_id};
+
+/// Everything that can be read of the stream and of the log, or the error that stopped it.
+async fn everything(log: &dyn EventLog) -> Result<String, Error> {
+    let stream = stream_id("a");
+    let replay = log
+        .read_stream(&stream, ReadOptions::replay())
+        .await?
+        .collect()
+        .await?;
+    let events = log
+        .read_stream(&stream, ReadOptions::replay().without_snapshots())
+        .await?
+        .collect()
+        .await?;
+    let all = log.read_all(LogReadOptions::forward()).collect().await?;
+    let back = log.read_all(LogReadOptions::backward()).collect().await?;
+    let key = IdempotencyId::new("command")?.into();
+    let found = log.find_append(&stream, &key).await?;
+    let first = log
+        .find_append(&stream, &events.events[0].message.id().into())
+        .await?;
+    let (version, head) = (log.version(&stream).await?, log.head().await?);
+    let snapshots = log.snapshot_versions(&stream).await?;
+    Ok(format!(
+        "{replay:?}{events:?}{all:?}{back:?}{found:?}{first:?}{version}{head}{snapshots:?}"
+    ))
+}
+
+async fn filled(bench: &Bench<'_>) {
+    let stream = stream_id("a");
+    let keyed = event("1").with_idempotency_id(IdempotencyId::new("command").expect("a valid id"));
+    bench
+        .log
+        .append(&stream, ExpectedVersion::Any, [keyed])
+        .await
+        .expect("appended");
+    bench.append(&stream, 2).await;
+    bench.snapshot(&stream, 2).await;
+}
+
+/// A flipped bit in any byte of any record gives an error, or the right data where the record is not needed.
+pub async fn corruption_is_reported(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    filled(&bench).await;
+    let whole = everything(&*bench.log).await.expect("nothing is damaged yet");
+    let (mut flipped, mut reported) = (0, 0);
+    for entry in bench.dump().await {
+        for at in 0..entry.value.len() {
+            let flip = |value: &mut Vec<u8>| value[at] ^= 1 << (at % 8);
+            bench.engine.edit(&entry.key, flip).await.expect("edited");
+            flipped += 1;
+            match everything(&*bench.log).await {
+                Ok(read) => assert!(
+                    read == whole,
+                    "byte {at} of {:?}: wrong data was returned",
+                    entry.key
+                ),
+                Err(Error::Corrupt { .. }) => reported += 1,
+                Err(error) => panic!("byte {at} of {:?}: {error}", entry.key),
+            }
+            bench.engine.edit(&entry.key, flip).await.expect("edited back");
+        }
+    }
+    // Only the format and the entries of the ids that are not looked up are not read.
+    assert!(
+        reported * 10 > flipped * 9,
+        "only {reported} of {flipped} damages were reported"
+    );
+    assert!(everything(&*bench.log).await.expect("all is mended") == whole);
+}
+
+/// A record that is gone is an error too: the events after it are not taken for the next ones.
+pub async fn missing_record_is_reported(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    filled(&bench).await;
+    let whole = everything(&*bench.log).await.expect("nothing is damaged yet");
+    for entry in bench.dump().await {
+        bench.engine.remove(&entry.key).await.expect("removed");
+        match everything(&*bench.log).await {
+            // A snapshot or an entry of an id that is gone is one that was never made.
+            Ok(read) => assert!(
+                read == whole || !read.contains("snapshot: Some"),
+                "{:?}: wrong data",
+                entry.key
+            ),
+            Err(Error::Corrupt { .. } | Error::IdempotencyIdNotFound { .. }) => {}
+            Err(error) => panic!("{:?}: {error}", entry.key),
+        }
+        let back = Batch::new().put(entry.key, entry.value);
+        let applied = bench
+            .engine
+            .inner()
+            .commit(back, Durability::Buffered)
+            .await
+            .expect("put back");
+        assert_eq!(applied, Outcome::Applied);
+    }
+}
+
+/// The error of a damaged event says which stream and version it is of.
+pub async fn damage_names_stream_and_version(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    filled(&bench).await;
+    let event = Version::new(3).get().to_be_bytes();
+    let dump = bench.dump().await;
+    let entry = dump
+        .iter()
+        .find(|entry| entry.key.ends_with(&event) && entry.key[0] == 0x13);
+    let key = entry.expect("the event of version 3").key.clone();
+    bench
+        .engine
+        .edit(&key, |value| value[5] ^= 1)
+        .await
+        .expect("edited");
+    let error = everything(&*bench.log)
+        .await
+        .expect_err("it is damaged")
+        .to_string();
+    assert!(error.contains(r#""a", version 3"#), "{error}");
+}

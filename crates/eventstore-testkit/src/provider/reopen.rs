@@ -1,0 +1,79 @@
+//! What was acknowledged is there after a restart, and what a call leaves behind when its future is dropped.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use eventstore_abstractions::{EventLogExt, EventStoreExt, ExpectedVersion, Version};
+
+use super::ProviderHarness;
+use super::bench::{Bench, event, positions, stream_id, texts, up_to, versions};
+
+/// Acknowledged events, snapshots and positions survive a close, and a provider that is dropped without one.
+pub async fn acked_is_kept(harness: &dyn ProviderHarness) {
+    let mut bench = Bench::open(harness).await;
+    let stream = stream_id("a");
+    for round in 1..=4u64 {
+        bench.note(&stream, &format!("event {round}")).await;
+        bench.snapshot(&stream, round).await;
+        bench = if round % 2 == 0 {
+            bench.restart().await
+        } else {
+            bench.crash().await
+        };
+        assert_eq!(versions(&bench.events(&stream).await), up_to(round));
+        assert_eq!(positions(&bench.all().await), up_to(round));
+        let snapshots = bench.log.snapshot_versions(&stream).await.expect("read");
+        assert_eq!(snapshots.len() as u64, round);
+    }
+}
+
+/// A restart ends the sessions of the process that is gone: its streams are free at once.
+pub async fn restart_frees_held_streams(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    let stream = stream_id("a");
+    let session = bench.session(&stream).await;
+    let token = session.session().fencing_token;
+    session.append([event("1")]).await.expect("appended");
+    std::mem::forget(session);
+    let bench = bench.restart().await;
+    let session = bench.session(&stream).await;
+    assert!(
+        session.session().fencing_token > token,
+        "a fencing token was given out twice"
+    );
+}
+
+/// An append whose future is dropped at any point happened whole, or not at all, and the next one works.
+pub async fn dropped_future_is_safe(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    let stream = stream_id("a");
+    for polls in 0..50 {
+        {
+            let log = bench.log.clone();
+            let events = [event("first"), event("second")];
+            let mut append = pin!(log.append(&stream, ExpectedVersion::Any, events));
+            for _ in 0..polls % 5 {
+                let done = poll_fn(|context| Poll::Ready(append.as_mut().poll(context).is_ready()));
+                if done.await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        bench.note(&stream, "after").await;
+    }
+    let events = bench.events(&stream).await;
+    assert_eq!(versions(&events), up_to(events.len() as u64));
+    let texts = texts(&events);
+    let firsts = texts.iter().filter(|text| *text == "first").count();
+    let whole = texts
+        .windows(2)
+        .filter(|pair| pair[0] == "first" && pair[1] == "second")
+        .count();
+    assert_eq!(firsts, whole, "an append was applied in part");
+    assert_eq!(
+        bench.log.version(&stream).await.expect("read"),
+        Version::new(events.len() as u64)
+    );
+}
