@@ -1,6 +1,7 @@
 //! What closing a store does to the handle and to the calls in flight.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kv_core::{Batch, Bytes, Durability, Error, KeyValueStore, Outcome};
 use tokio::sync::mpsc;
@@ -51,56 +52,43 @@ pub async fn closed_store_opens_again(harness: &dyn KvHarness) {
 /// Commits that race with a close either succeed, and are kept, or say that the store is closed.
 pub async fn acknowledged_commits_survive_a_racing_close(harness: &dyn KvHarness) {
     const TASKS: usize = 16;
-    const MAX_COMMITS: usize = 500;
+    const COMMITS_BEFORE_CLOSE: usize = 4;
     let store = open(harness).await;
     let durable = store.capabilities().durable;
     let (acknowledge, mut acknowledged) = mpsc::unbounded_channel();
+    let closed = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
-        let (store, acknowledge) = (Arc::clone(&store), acknowledge.clone());
+        let (store, acknowledge, closed) = (Arc::clone(&store), acknowledge.clone(), Arc::clone(&closed));
         tasks.spawn(async move {
-            for round in 0..MAX_COMMITS {
-                let name = format!("{task:02}/{round:04}");
-                let durability = if round % 2 == 0 {
-                    Durability::Durable
-                } else {
-                    Durability::Buffered
-                };
-                let batch = Batch::new()
-                    .put(format!("a{name}"), "")
-                    .put(format!("b{name}"), "");
-                match store.commit(batch, durability).await {
-                    Ok(Outcome::Applied) => acknowledge.send(name).expect("the case still listens"),
+            for round in 0.. {
+                if task == 0 && round == COMMITS_BEFORE_CLOSE {
+                    store
+                        .close()
+                        .await
+                        .expect("the store closes while calls are in flight");
+                    closed.store(true, Ordering::SeqCst);
+                }
+                let late = closed.load(Ordering::SeqCst);
+                let name = format!("{task:02}/{round:06}");
+                match commit_pair(&*store, &name, round).await {
+                    Ok(Outcome::Applied) if !late => acknowledge.send(name).expect("the case listens"),
                     // What was begun may have ended either way; only a clean answer is binding.
                     Err(Error::Closed | Error::OutcomeUnknown { .. }) => return,
-                    other => panic!("a commit that races with a close ended as {other:?}"),
+                    other => {
+                        panic!("a commit that races with a close (begun after it: {late}) ended as {other:?}")
+                    }
                 }
             }
         });
     }
     drop(acknowledge);
-    let mut kept = Vec::new();
-    for _ in 0..TASKS * 4 {
-        kept.push(
-            acknowledged
-                .recv()
-                .await
-                .expect("commits are acknowledged before the close"),
-        );
-    }
-    store
-        .close()
-        .await
-        .expect("the store closes while calls are in flight");
     finish(tasks).await;
-    while let Some(name) = acknowledged.recv().await {
-        kept.push(name);
-    }
     assert_closed(&*store).await;
     drop(store);
     if durable {
         let store = open(harness).await;
-        for name in kept {
+        while let Some(name) = acknowledged.recv().await {
             for key in [format!("a{name}"), format!("b{name}")] {
                 assert!(
                     get(&*store, key).await.is_some(),
@@ -109,6 +97,18 @@ pub async fn acknowledged_commits_survive_a_racing_close(harness: &dyn KvHarness
             }
         }
     }
+}
+
+async fn commit_pair(store: &dyn KeyValueStore, name: &str, round: usize) -> Result<Outcome, Error> {
+    let durability = if round.is_multiple_of(2) {
+        Durability::Durable
+    } else {
+        Durability::Buffered
+    };
+    let batch = Batch::new()
+        .put(format!("a{name}"), "")
+        .put(format!("b{name}"), "");
+    store.commit(batch, durability).await
 }
 
 async fn assert_closed(store: &dyn KeyValueStore) {

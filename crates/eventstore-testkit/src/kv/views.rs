@@ -3,17 +3,15 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use kv_core::{Batch, Bytes, Durability, Entry};
+use kv_core::{Batch, Bytes, Entry};
 use tokio::task::{JoinSet, yield_now};
 
 use super::KvHarness;
-use super::races::{ROUNDS, increment, race};
 use super::support::{apply, bytes, everything, get, number, numbered, open, page, rethrow};
 
 const READERS: usize = 4;
-/// Each reader goes on until it has read so often and has seen so many writes, so that both surely overlap.
-const MIN_READS: usize = 200;
-const MIN_WRITES: u64 = 200;
+/// Each reader goes on until it has seen as many different states: then its reads and the writes surely overlapped.
+const STATES: usize = 100;
 
 /// A page is one view: while batches are committed, no page shows some writes of a batch without the others.
 pub async fn page_never_shows_part_of_a_batch(harness: &dyn KvHarness) {
@@ -29,11 +27,12 @@ pub async fn page_never_shows_part_of_a_batch(harness: &dyn KvHarness) {
             everything().reverse()
         };
         readers.spawn(async move {
-            let mut newest = 0;
-            for pages in 0.. {
+            let (mut newest, mut states) = (0, 0);
+            while states < STATES {
                 let page = page(&*store, scan.clone()).await;
                 let shown = uniform_value(&page.entries);
                 assert!(shown >= newest, "a page shows {shown} after one showed {newest}");
+                states += usize::from(shown > newest);
                 newest = shown;
                 let whole = page.next.is_some() || page.entries.len() == 9;
                 assert!(
@@ -41,9 +40,6 @@ pub async fn page_never_shows_part_of_a_batch(harness: &dyn KvHarness) {
                     "of 8 keys and one that moves a page shows {}",
                     page.entries.len()
                 );
-                if pages >= MIN_READS && newest >= MIN_WRITES {
-                    return;
-                }
                 yield_now().await;
             }
         });
@@ -67,16 +63,16 @@ pub async fn get_many_never_goes_back_in_time(harness: &dyn KvHarness) {
     for _ in 0..READERS {
         let (store, keys) = (Arc::clone(&store), keys.clone());
         readers.spawn(async move {
-            for reads in 0.. {
+            let (mut newest, mut states) = (0, 0);
+            while states < STATES {
                 let values = store.get_many(&keys).await.expect("the keys are read");
                 let values = values
                     .iter()
                     .map(|value| number(value.as_ref().expect("the key is there")));
                 let numbers: Vec<u64> = values.collect();
                 assert!(numbers.is_sorted(), "values go back in time: {numbers:?}");
-                if reads >= MIN_READS && numbers[0] >= MIN_WRITES {
-                    return;
-                }
+                states += usize::from(numbers[0] > newest);
+                newest = numbers[0];
                 yield_now().await;
             }
         });
@@ -92,16 +88,23 @@ pub async fn get_many_never_goes_back_in_time(harness: &dyn KvHarness) {
 pub async fn reads_never_go_back_in_time(harness: &dyn KvHarness) {
     let store = open(harness).await;
     apply(&*store, Batch::new().put("counter", "0")).await;
-    race(&store, |store, task| async move {
-        let mut newest = 0;
-        for _ in 0..ROUNDS {
-            if task % 8 == 0 {
-                increment(&*store, Durability::Buffered).await;
+    let mut readers = JoinSet::new();
+    for _ in 0..READERS {
+        let store = Arc::clone(&store);
+        readers.spawn(async move {
+            let (mut newest, mut states) = (0, 0);
+            while states < STATES {
+                let shown = number(&get(&*store, "counter").await.expect("it is there"));
+                assert!(shown >= newest, "read {shown} after {newest}");
+                states += usize::from(shown > newest);
+                newest = shown;
+                yield_now().await;
             }
-            let shown = number(&get(&*store, "counter").await.expect("it is there"));
-            assert!(shown >= newest, "read {shown} after {newest}");
-            newest = shown;
-        }
+        });
+    }
+    write_while_read(readers, |round| {
+        let (store, batch) = (Arc::clone(&store), Batch::new().put("counter", round.to_string()));
+        async move { apply(&*store, batch).await }
     })
     .await;
 }

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use kv_core::{Batch, Bytes, Capabilities, Condition, Durability, Error, Outcome, Result};
 use tokio::task::yield_now;
 
-use crate::disk::{RIGHT, Shared, Store, Wrong, all_keys, batch, keep_conditions, map_writes};
+use crate::disk::{
+    RIGHT, Shared, Store, Wrong, all_keys, batch, keep_conditions, map_writes, wait_for_rival,
+};
 
 /// Declares stores of which `commit` is wrong.
 macro_rules! wrong_commits {
@@ -172,15 +174,6 @@ wrong_commits! {
 
 // What others see.
 wrong_commits! {
-    ChecksOutsideTheCommit: |right, original, durability| {
-        let (conditions, writes) = original.into_parts();
-        let outcome = right.commit(batch(conditions, []), durability).await?;
-        if outcome != Outcome::Applied {
-            return Ok(outcome);
-        }
-        yield_now().await;
-        right.commit(batch([], writes), durability).await
-    };
     AppliesInTwoSteps: |right, original, durability| {
         let (conditions, mut writes) = original.into_parts();
         let middle = writes.keys().nth(writes.len() / 2).cloned().unwrap_or_default();
@@ -235,19 +228,44 @@ impl Wrong for HoldsBackBuffered {
     }
 }
 
+/// Checks the conditions of a commit, and then writes without looking at them again.
+#[derive(Debug, Default)]
+pub(crate) struct ChecksOutsideTheCommit {
+    checks: AtomicUsize,
+}
+
+#[async_trait]
+impl Wrong for ChecksOutsideTheCommit {
+    async fn commit(&self, right: &Store, original: Batch, durability: Durability) -> Result<Outcome> {
+        let (conditions, writes) = original.into_parts();
+        let outcome = right.commit(batch(conditions, []), durability).await?;
+        if outcome != Outcome::Applied {
+            return Ok(outcome);
+        }
+        let checks = self.checks.fetch_add(1, Ordering::SeqCst) + 1;
+        wait_for_rival(|| self.checks.load(Ordering::SeqCst) > checks).await;
+        right.commit(batch([], writes), durability).await
+    }
+}
+
 /// Acknowledges a commit that arrives during another one, and forgets it.
 #[derive(Debug, Default)]
-pub(crate) struct LosesCommitsWhenBusy(AtomicBool);
+pub(crate) struct LosesCommitsWhenBusy {
+    busy: AtomicBool,
+    lost: AtomicUsize,
+}
 
 #[async_trait]
 impl Wrong for LosesCommitsWhenBusy {
     async fn commit(&self, right: &Store, batch: Batch, durability: Durability) -> Result<Outcome> {
-        if self.0.swap(true, Ordering::SeqCst) {
+        if self.busy.swap(true, Ordering::SeqCst) {
+            self.lost.fetch_add(1, Ordering::SeqCst);
             return Ok(Outcome::Applied);
         }
-        yield_now().await;
+        let lost = self.lost.load(Ordering::SeqCst);
+        wait_for_rival(|| self.lost.load(Ordering::SeqCst) > lost).await;
         let outcome = right.commit(batch, durability).await;
-        self.0.store(false, Ordering::SeqCst);
+        self.busy.store(false, Ordering::SeqCst);
         outcome
     }
 }
@@ -270,8 +288,8 @@ impl Wrong for LosesEveryHundredthCommit {
 }
 
 /// A shared store in which each handle checks conditions by itself.
-#[derive(Debug)]
-pub(crate) struct SharedWithoutConditions;
+#[derive(Debug, Default)]
+pub(crate) struct SharedWithoutConditions(ChecksOutsideTheCommit);
 
 #[async_trait]
 impl Wrong for SharedWithoutConditions {
@@ -280,6 +298,6 @@ impl Wrong for SharedWithoutConditions {
     }
 
     async fn commit(&self, right: &Store, batch: Batch, durability: Durability) -> Result<Outcome> {
-        ChecksOutsideTheCommit.commit(right, batch, durability).await
+        self.0.commit(right, batch, durability).await
     }
 }

@@ -201,6 +201,19 @@ impl KeyValueStore for Handle {
     }
 }
 
+/// Waits between two steps that should have been one until `met` says that a rival fell into the gap.
+///
+/// A yield or two would be too short: a task can be through with both steps while another thread is still waking its
+/// rivals. When no rival comes the wait ends all the same.
+pub(crate) async fn wait_for_rival(met: impl Fn() -> bool + Send) {
+    for _ in 0..10_000 {
+        if met() {
+            return;
+        }
+        yield_now().await;
+    }
+}
+
 /// A batch of the given parts.
 pub(crate) fn batch(
     conditions: impl IntoIterator<Item = Condition>,

@@ -72,8 +72,8 @@ fn wrong_stores() -> Vec<(&'static str, Arc<dyn Wrong>)> {
         batch_over_the_byte_limit_is_refused: commits::AcceptsLargerBatches,
         batch_of_most_operations_is_applied: commits::RefusesTheMostOperations,
         batch_over_the_operation_limit_is_refused: commits::AcceptsMoreOperations,
-        racing_increments_lose_no_update: commits::ChecksOutsideTheCommit,
-        one_of_racing_creates_wins: commits::ChecksOutsideTheCommit,
+        racing_increments_lose_no_update: commits::ChecksOutsideTheCommit::default(),
+        one_of_racing_creates_wins: commits::ChecksOutsideTheCommit::default(),
         racing_commits_of_different_keys_all_land: commits::LosesCommitsWhenBusy::default(),
         racing_transfers_keep_the_total: commits::ChecksTheFirstConditionOnly,
         page_never_shows_part_of_a_batch: reads::PageNotAtomic,
@@ -90,7 +90,7 @@ fn wrong_stores() -> Vec<(&'static str, Arc<dyn Wrong>)> {
         durable_commit_keeps_buffered_ones_before_it: reopen::LosesBuffered::default(),
         deleted_keys_stay_deleted: reopen::ResurrectsDeleted::default(),
         second_open_is_refused_while_open: Flaw::OpensTwice,
-        handles_of_a_shared_store_see_one_truth: commits::SharedWithoutConditions,
+        handles_of_a_shared_store_see_one_truth: commits::SharedWithoutConditions::default(),
         random_operations_match_a_sorted_map: commits::LosesEveryHundredthCommit::default(),
     }
 }

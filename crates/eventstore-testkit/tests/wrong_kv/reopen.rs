@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use kv_core::{Batch, Bytes, Durability, Outcome, Result};
 use tokio::task::yield_now;
 
-use crate::disk::{Store, Wrong, all_keys, batch, delete};
+use crate::disk::{Store, Wrong, all_keys, batch, delete, wait_for_rival};
 
 /// Begins empty at each open.
 #[derive(Debug)]
@@ -101,9 +101,7 @@ impl Wrong for AcknowledgesBeforeWriting {
     async fn commit(&self, right: &Store, batch: Batch, durability: Durability) -> Result<Outcome> {
         let (right, closed) = (Arc::clone(right), Arc::clone(&self.closed));
         tokio::spawn(async move {
-            for _ in 0..100 {
-                yield_now().await;
-            }
+            wait_for_rival(|| closed.load(Ordering::SeqCst)).await;
             if !closed.load(Ordering::SeqCst) {
                 let _ = right.commit(batch, durability).await;
             }
