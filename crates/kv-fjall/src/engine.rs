@@ -21,9 +21,9 @@ pub(crate) const CAPABILITIES: Capabilities = Capabilities {
     ..Capabilities::IN_PROCESS
 };
 
-/// From 4 memtables that wait for their flush, and from 30 runs in the first level, the engine waits inside a commit, and it
-/// waits for ever when its workers have failed. A commit adds at most two memtables (the one in use, if it is full, and its
-/// own), so from here on we wait before it, where a failure can still be told.
+/// From 4 memtables that wait for their flush, and from 30 runs in the first level, the engine waits inside a
+/// commit, and it waits for ever when its workers have failed. A commit adds at most two memtables (the one
+/// in use, if it is full, and its own), so from here on we wait before it, where a failure can still be told.
 const MAX_WAITING_MEMTABLES: usize = 2;
 /// As above; between two looks the workers may add a few runs.
 const MAX_FIRST_LEVEL_RUNS: usize = 20;
@@ -34,8 +34,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct Engine {
     keyspace: Keyspace,
     database: Database,
-    /// Held for the whole of a commit, so that conditions are checked against everything committed before. One store
-    /// is the only writer of its directory.
+    /// Held for the whole of a commit, so that conditions are checked against everything committed before.
+    /// One store is the only writer of its directory.
     writing: Mutex<Writing>,
     directory: Directory,
 }
@@ -43,8 +43,8 @@ pub(crate) struct Engine {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writing {
     Accepted,
-    /// A commit is on its way, or has not come to a good end: after a failed write or sync nobody knows what is on the
-    /// disk, and the engine brings back a batch that it has reported as failed.
+    /// A commit is on its way, or has not come to a good end: after a failed write or sync nobody knows what
+    /// is on the disk, and the engine brings back a batch that it has reported as failed.
     Stopped,
 }
 
@@ -58,8 +58,8 @@ impl Engine {
         }
     }
 
-    // Reads go through a snapshot throughout: the engine's plain reads see single writes of a batch as they arrive in
-    // memory, before the batch is complete.
+    // Reads go through a snapshot throughout: the engine's plain reads see single writes of a batch as they
+    // arrive in memory, before the batch is complete.
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.get_in(&self.database.snapshot(), key)
@@ -215,8 +215,9 @@ impl Engine {
 
 /// Empties the journal of an engine that has ended and has all its data in synced tables.
 ///
-/// The engine would keep it, and read all of it at the next opening to find out that every record is in a table. It is
-/// emptied and not removed, because without a journal the engine would count its sequence numbers from zero again.
+/// The engine would keep it, and read all of it at the next opening to find out that every record is in a
+/// table. It is emptied and not removed, because without a journal the engine would count its sequence
+/// numbers from zero again.
 fn empty_journal(folder: &Path) -> io::Result<()> {
     let journals = opening::journals(folder)?;
     // With sealed journals left, what they hold was not flushed after all.

@@ -8,8 +8,8 @@ use kv_core::{BoxError, Error};
 pub(crate) fn of_read(action: &str, error: fjall::Error) -> Error {
     let reason = format!("the engine cannot {action}");
     match io_kind(&error) {
-        // Files that are not there, end too early, or end before where their trailer should begin: the disk answered,
-        // and the data is gone.
+        // Files that are not there, end too early, or end before where their trailer should begin: the disk
+        // answered, and the data is gone.
         Some(
             io::ErrorKind::NotFound
             | io::ErrorKind::UnexpectedEof

@@ -24,30 +24,32 @@
 //! # What a commit does
 //! Commits go one after another. Each checks its conditions by point reads, appends all its writes as one
 //! checksummed record to the engine's journal, and then
-//! - [`Durability::Durable`]: calls `fdatasync` on the journal file before readers see the commit and before it
-//!   returns. That one call also makes every earlier buffered commit durable.
-//! - [`Durability::Buffered`]: hands the record to the operating system. It survives the end of the process, in
-//!   whatever way; a power cut or a crash of the system may lose it.
+//! - [`Durability::Durable`]: calls `fdatasync` on the journal file before readers see the commit and before
+//!   it returns. That one call also makes every earlier buffered commit durable.
+//! - [`Durability::Buffered`]: hands the record to the operating system. It survives the end of the process,
+//!   in whatever way; a power cut or a crash of the system may lose it.
 //!
-//! A journal that has reached 64 MB is sealed: the engine calls `fsync` on it, creates the next one, and calls
-//! `fsync` on it and on their folder before the next commit may be written, so that no durable commit is in a file
-//! whose name could be lost. A sealed journal is deleted when its data is in tables, which are synced before.
+//! A journal that has reached 64 MB is sealed: the engine calls `fsync` on it, creates the next one, and
+//! calls `fsync` on it and on their folder before the next commit may be written, so that no durable commit
+//! is in a file whose name could be lost. A sealed journal is deleted when its data is in tables, which are
+//! synced before.
 //!
 //! # What is left when something fails
-//! - A commit whose write or sync fails ends with [`Error::OutcomeUnknown`]: the record may be in the journal, and
-//!   opening the store again may bring it back, whole. From then on this handle refuses every commit with
-//!   [`Error::Unavailable`] until the store is opened again; reads go on and do not see the commit.
+//! - A commit whose write or sync fails ends with [`Error::OutcomeUnknown`]: the record may be in the
+//!   journal, and opening the store again may bring it back, whole. From then on this handle refuses every
+//!   commit with [`Error::Unavailable`] until the store is opened again; reads go on and do not see the
+//!   commit.
 //! - The same refusal, without a commit in doubt, follows a failure of the engine's background work.
 //! - Damage to tables is found by their checksums when they are read or opened: [`Error::Corrupt`].
-//! - **Damage to a journal is not always found.** The engine takes a record that it cannot parse for the torn end of
-//!   the last write: it opens, and drops that record and what follows it. [`close`](KeyValueStore::close) moves
-//!   all data into tables, so that only a store that was not closed depends on its journals. A record that parses and has a
-//!   wrong checksum is reported.
+//! - **Damage to a journal is not always found.** The engine takes a record that it cannot parse for the torn
+//!   end of the last write: it opens, and drops that record and what follows it.
+//!   [`close`](KeyValueStore::close) moves all data into tables, so that only a store that was not closed
+//!   depends on its journals. A record that parses and has a wrong checksum is reported.
 //!
 //! # Limits
-//! Those of [`Capabilities::IN_PROCESS`]: keys of 1 KiB, values of 16 MiB, batches of 64 MiB and 2^20 operations. A batch is
-//! held in memory until it is in a table. Opening replays the journals: [`Options::journal_bytes`] bounds them, and
-//! `close` leaves little to replay.
+//! Those of [`Capabilities::IN_PROCESS`]: keys of 1 KiB, values of 16 MiB, batches of 64 MiB and 2^20
+//! operations. A batch is held in memory until it is in a table. Opening replays the journals:
+//! [`Options::journal_bytes`] bounds them, and `close` leaves little to replay.
 //!
 //! [fjall]: https://docs.rs/fjall
 #![forbid(unsafe_code)]
@@ -72,9 +74,10 @@ pub use crate::options::Options;
 
 /// A key-value store in a directory. See the [crate documentation](crate) for what it promises.
 ///
-/// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as durable and
-/// releases the directory, once the calls in flight have ended; the next opening takes longer. It stops the
-/// engine's threads and syncs the journal on the thread that drops it, so `close` is the better end in async code.
+/// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as
+/// durable and releases the directory, once the calls in flight have ended; the next opening takes longer. It
+/// stops the engine's threads and syncs the journal on the thread that drops it, so `close` is the better end
+/// in async code.
 pub struct Store {
     shared: Arc<Shared>,
 }
@@ -82,8 +85,8 @@ pub struct Store {
 /// What a call takes with it to the blocking pool.
 struct Shared {
     path: PathBuf,
-    /// `None` once the store is closed. Calls hold the lock for reading while they use the engine: when `close` has the lock
-    /// for writing, no call is left in the engine.
+    /// `None` once the store is closed. Calls hold the lock for reading while they use the engine: when
+    /// `close` has the lock for writing, no call is left in the engine.
     engine: RwLock<Option<Engine>>,
     /// Lets a second `close` wait for the first.
     closing: Mutex<()>,
@@ -94,7 +97,8 @@ impl Store {
     ///
     /// # Errors
     /// - [`Error::InUse`]: another handle or process has it open.
-    /// - [`Error::Incompatible`]: the path is a file, or holds other files, another engine or another version's data.
+    /// - [`Error::Incompatible`]: the path is a file, or holds other files, another engine or another
+    ///   version's data.
     /// - [`Error::Corrupt`]: its files are damaged; nothing more was written. Restore them from a copy.
     /// - [`Error::Unavailable`]: the file system refuses.
     ///

@@ -1,8 +1,9 @@
 //! Opening the engine: what must be there before it may touch its files, and what its failures mean.
 //!
-//! The engine takes a missing file for a sign that there was nothing, and tidies up: without its list of keyspaces it deletes
-//! the keyspaces, without its version file it begins anew over what is there, without a journal it counts from zero again. So
-//! a file of ours says that the engine was created completely; from then on its parts must be there.
+//! The engine takes a missing file for a sign that there was nothing, and tidies up: without its list of
+//! keyspaces it deletes the keyspaces, without its version file it begins anew over what is there, without a
+//! journal it counts from zero again. So a file of ours says that the engine was created completely; from
+//! then on its parts must be there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -21,13 +22,13 @@ const ENGINE: &str = "fjall";
 /// The number of the stored form: fjall 3, one keyspace, no compression.
 const FORMAT: u32 = 1;
 const KEYSPACE: &str = "kv";
-/// A journal begins with a record, or nothing was written to it yet. The engine would take anything else for a torn write
-/// and empty the journal.
+/// A journal begins with a record, or nothing was written to it yet. The engine would take anything else for
+/// a torn write and empty the journal.
 const JOURNAL_HEADS: [&[u8]; 3] = [&[1], &[0], &[]];
 /// Our file in the engine's folder; the engine looks at names that end in `.jnl` only.
 const CREATED: &str = "CREATED";
-/// Data in memory above which the engine begins a table. The engine's own default is four times that: it would mean as much
-/// more to replay after a crash, for fewer, larger tables.
+/// Data in memory above which the engine begins a table. The engine's own default is four times that: it
+/// would mean as much more to replay after a crash, for fewer, larger tables.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
@@ -48,8 +49,8 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
 }
 
 fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Keyspace)> {
-    // Compression is set, not left to its default: that one depends on a feature of the engine that any crate of the
-    // build can turn on, and a build without it would not read the data.
+    // Compression is set, not left to its default: that one depends on a feature of the engine that any crate
+    // of the build can turn on, and a build without it would not read the data.
     let database = Database::builder(folder)
         .cache_size(options.cache_bytes)
         .max_journaling_size(options.journal_bytes)
@@ -79,7 +80,8 @@ fn prepare(folder: &Path) -> Result<bool> {
             }
         }
         check_contents(folder, &keyspaces).map_err(|error| unreadable(folder, error))??;
-        // A copy made by a tool that leaves out locks is whole; the engine opens its lock and does not create it.
+        // A copy made by a tool that leaves out locks is whole; the engine opens its lock and does not create
+        // it.
         let lock = OpenOptions::new()
             .create(true)
             .append(true)
@@ -91,7 +93,8 @@ fn prepare(folder: &Path) -> Result<bool> {
         return Err(missing(folder));
     }
     if !first.exists() {
-        // The creation was cut short before there was a place for data. The engine could neither open nor repeat it.
+        // The creation was cut short before there was a place for data. The engine could neither open nor
+        // repeat it.
         fs::remove_dir_all(folder)
             .and_then(|()| fs::create_dir(folder))
             .map_err(|error| unreadable(folder, error))?;
@@ -99,8 +102,8 @@ fn prepare(folder: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// What the engine would empty, and names that it would panic on while it holds locks that it needs to unwind: the process
-/// would be aborted.
+/// What the engine would empty, and names that it would panic on while it holds locks that it needs to
+/// unwind: the process would be aborted.
 fn check_contents(folder: &Path, keyspaces: &Path) -> io::Result<Result<()>> {
     let journals = journals(folder)?;
     if journals.is_empty() {

@@ -2,9 +2,11 @@
 
 use kv_core::{Error, Result};
 
-/// Enough for the inner blocks of some gigabytes of data and a working set, and little for any machine of today.
+/// Enough for the inner blocks of some gigabytes of data and a working set, and little for any machine of
+/// today.
 const DEFAULT_CACHE_BYTES: u64 = 64 << 20;
-/// Below this the cache cannot hold the index and filter blocks of a few tables, and each read goes to the disk.
+/// Below this the cache cannot hold the index and filter blocks of a few tables, and each read goes to the
+/// disk.
 const MIN_CACHE_BYTES: u64 = 1 << 20;
 /// The least that the engine takes, because opening replays the journals.
 const DEFAULT_JOURNAL_BYTES: u64 = MIN_JOURNAL_BYTES;
@@ -33,13 +35,14 @@ impl Options {
         }
     }
 
-    /// Memory for blocks read from tables; at least 1 MiB. Give it a quarter of the memory of a machine that mostly reads.
+    /// Memory for blocks read from tables; at least 1 MiB. Give it a quarter of the memory of a machine that
+    /// mostly reads.
     pub fn cache_bytes(self, cache_bytes: u64) -> Self {
         Self { cache_bytes, ..self }
     }
 
-    /// Sealed journals above which the engine moves their data into tables; at least 64 MiB. The journal in use adds about
-    /// 64 MB. Opening after a crash replays all of them.
+    /// Sealed journals above which the engine moves their data into tables; at least 64 MiB. The journal in
+    /// use adds about 64 MB. Opening after a crash replays all of them.
     pub fn journal_bytes(self, journal_bytes: u64) -> Self {
         Self {
             journal_bytes,

@@ -1,5 +1,5 @@
-//! A disk that fails in the middle of a commit: the test runs itself again under a limit on file sizes, which makes a
-//! write fail half way without a special file system.
+//! A disk that fails in the middle of a commit: the test runs itself again under a limit on file sizes, which
+//! makes a write fail half way without a special file system.
 #![cfg(unix)]
 
 mod common;

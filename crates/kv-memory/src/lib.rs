@@ -1,13 +1,13 @@
 //! A [`KeyValueStore`] in the memory of the process: a `BTreeMap` behind a lock.
 //!
-//! Use it for tests, for prototypes, and for data that may be lost. It keeps every promise of the trait but one:
-//! **nothing outlives the store.** All data is gone when [`close`](KeyValueStore::close) returns, when the last
-//! handle is dropped, and when the process ends in whatever way. [`Durability::Durable`] and
-//! [`Durability::Buffered`] therefore mean the same here, and `capabilities().durable` is `false`: a caller that
-//! needs its data again must look at it, or choose another backend.
+//! Use it for tests, for prototypes, and for data that may be lost. It keeps every promise of the trait but
+//! one: **nothing outlives the store.** All data is gone when [`close`](KeyValueStore::close) returns, when
+//! the last handle is dropped, and when the process ends in whatever way. [`Durability::Durable`] and
+//! [`Durability::Buffered`] therefore mean the same here, and `capabilities().durable` is `false`: a caller
+//! that needs its data again must look at it, or choose another backend.
 //!
-//! Data is limited by the memory of the process alone. A key or value keeps the buffer that it was cut from alive,
-//! as [`Bytes`] does everywhere.
+//! Data is limited by the memory of the process alone. A key or value keeps the buffer that it was cut from
+//! alive, as [`Bytes`] does everywhere.
 //!
 //! ```
 //! use kv_core::{Batch, Durability, KeyValueStore, Outcome};
@@ -40,8 +40,8 @@ use parking_lot::RwLock;
 
 /// A key-value store in memory. See the [crate documentation](crate) for what it promises and what it loses.
 ///
-/// No call waits for anything but the lock, which is held for the time of one page or one commit; none leaves its
-/// thread.
+/// No call waits for anything but the lock, which is held for the time of one page or one commit; none leaves
+/// its thread.
 pub struct Store {
     /// `None` once the store is closed.
     entries: RwLock<Option<Entries>>,
