@@ -49,6 +49,9 @@ impl std::fmt::Display for HeldBy {
 /// How an event store fails, by what the caller can do about it. A failed write has written nothing, except where
 /// [`outcome_unknown`](Self::outcome_unknown) says otherwise.
 ///
+/// The text names the thing and the remedy. The cause, where there is one, is the
+/// [`source`](std::error::Error::source), which the text does not repeat: print the whole chain.
+///
 /// ```
 /// use eventstore_abstractions::{Error, ExpectedVersion, StreamId, Version};
 ///
@@ -171,7 +174,7 @@ pub enum Error {
         schema_version: u32,
     },
     /// A payload cannot be encoded or decoded: fix the type, or use the codec that wrote it.
-    #[error("cannot {action} a payload of type {content_type}: {source}")]
+    #[error("cannot {action} a payload of type {content_type}")]
     PayloadCodec {
         /// `encode` or `decode`.
         action: &'static str,
@@ -180,8 +183,8 @@ pub enum Error {
         /// The codec's own error.
         source: BoxError,
     },
-    /// Code of the application that was called by the library failed.
-    #[error("application code failed: {source}")]
+    /// Code of the application that was called by the library failed: this error is its error, text and sources.
+    #[error(transparent)]
     Application {
         /// Its error.
         source: BoxError,
@@ -196,24 +199,33 @@ pub enum Error {
         source: Option<BoxError>,
     },
     /// The storage could not do it now; a write has written nothing. Try again.
-    #[error("storage failed: {source}")]
+    #[error("storage failed: {reason}")]
     Unavailable {
+        /// What could not be done.
+        reason: String,
         /// The backend's error.
-        source: BoxError,
+        #[source]
+        source: Option<BoxError>,
     },
     /// A write was begun and its end is not known. Append again with the same message ids: they are recognised.
     #[error(
-        "the write may or may not have happened: {source}; append again with the same message ids to find out"
+        "the write may or may not have happened: {reason}; append again with the same message ids to find out"
     )]
     OutcomeUnknown {
+        /// What went wrong after the write had begun.
+        reason: String,
         /// The backend's error.
-        source: BoxError,
+        #[source]
+        source: Option<BoxError>,
     },
     /// The location cannot be opened as it is: another process has it, it holds something else, or the URL is wrong.
-    #[error("cannot open the store: {source}")]
+    #[error("cannot open the store: {reason}")]
     CannotOpen {
         /// What stands in the way and what to do.
-        source: BoxError,
+        reason: String,
+        /// The backend's error.
+        #[source]
+        source: Option<BoxError>,
     },
     /// The provider was closed: connect again.
     #[error("the provider is closed; connect again")]
@@ -265,5 +277,60 @@ fn at(version: Version) -> String {
         "no events".to_owned()
     } else {
         format!("version {version}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The texts of an error and of its sources.
+    fn chain(error: &Error) -> Vec<String> {
+        let mut texts = vec![error.to_string()];
+        let mut next = error.source();
+        while let Some(error) = next {
+            texts.push(error.to_string());
+            next = error.source();
+        }
+        texts
+    }
+
+    #[test]
+    fn no_text_repeats_its_source() {
+        let reason = || "the log cannot be written".to_owned();
+        let source = || Some(BoxError::from("disk gone"));
+        for error in [
+            Error::Corrupt {
+                reason: reason(),
+                source: source(),
+            },
+            Error::Unavailable {
+                reason: reason(),
+                source: source(),
+            },
+            Error::OutcomeUnknown {
+                reason: reason(),
+                source: source(),
+            },
+            Error::CannotOpen {
+                reason: reason(),
+                source: source(),
+            },
+            Error::PayloadCodec {
+                action: "decode",
+                content_type: ContentType::JSON,
+                source: "disk gone".into(),
+            },
+        ] {
+            let texts = chain(&error);
+            assert_eq!(texts.len(), 2, "{texts:?}");
+            assert!(!texts[0].contains("disk gone"), "{texts:?}");
+            assert_eq!(texts[1], "disk gone");
+        }
+    }
+
+    #[test]
+    fn error_of_the_application_is_itself() {
+        assert_eq!(chain(&Error::application("no money")), ["no money"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Typed events from outside of the crate, as a domain uses them.
 
 use std::collections::HashSet;
+use std::error::Error as _;
 
 use eventstore_abstractions::typed::{
     Decoded, Decoder, DomainEvent, EventSet, Json, PayloadCodec, UnknownTypes,
@@ -223,7 +224,7 @@ fn wrong_codec_is_refused_in_both_directions_and_both_content_types_are_named() 
             matches!(error, Error::PayloadCodec { action: "decode", .. }),
             "{error:?}"
         );
-        let text = error.to_string();
+        let text = format!("{error}: {}", error.source().expect("the reader's content type"));
         assert!(
             text.contains(PRETTY) && text.contains("application/json"),
             "{text}"

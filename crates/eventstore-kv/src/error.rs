@@ -1,8 +1,8 @@
 //! What a failure of the engine means to the caller of the store.
 
-use std::sync::Arc;
+use std::error::Error as StdError;
 
-use eventstore_abstractions::Error;
+use eventstore_abstractions::{BoxError, Error};
 use kv_core::Error as EngineError;
 
 /// The event store's error for an engine that could not be opened, or that failed later.
@@ -17,37 +17,92 @@ use kv_core::Error as EngineError;
 pub fn open_error(error: EngineError) -> Error {
     match error {
         EngineError::Invalid { .. } | EngineError::TooLarge { .. } => Error::invalid(error.to_string()),
-        EngineError::InUse { .. } | EngineError::Incompatible { .. } => {
-            Error::CannotOpen { source: error.into() }
-        }
+        EngineError::InUse { .. } | EngineError::Incompatible { .. } => Error::CannotOpen {
+            reason: error.to_string(),
+            source: None,
+        },
         EngineError::Corrupt { reason, source } => Error::Corrupt { reason, source },
-        EngineError::OutcomeUnknown { .. } => Error::OutcomeUnknown { source: error.into() },
+        EngineError::Unavailable { reason, source } => Error::Unavailable { reason, source },
+        EngineError::OutcomeUnknown { reason, source } => Error::OutcomeUnknown { reason, source },
         EngineError::Closed => Error::ProviderClosed,
         // Engines to come may fail in ways that are not known here; none of them is a success.
-        _ => Error::Unavailable { source: error.into() },
+        error => Error::Unavailable {
+            reason: "the engine failed".to_owned(),
+            source: Some(error.into()),
+        },
     }
 }
 
-/// One failure of the engine that several callers are told of.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-struct Shared(#[source] Arc<EngineError>);
-
 /// The error of a commit that carried the writes of several callers, once for each of them.
 pub(crate) fn shared_errors(error: EngineError) -> impl Fn() -> Error {
-    let shared = Shared(Arc::new(error));
-    move || match &*shared.0 {
-        EngineError::Invalid { .. } | EngineError::TooLarge { .. } => Error::invalid(shared.to_string()),
-        EngineError::OutcomeUnknown { .. } => Error::OutcomeUnknown {
-            source: Box::new(shared.clone()),
-        },
-        EngineError::Corrupt { reason, .. } => Error::Corrupt {
+    let error = open_error(error);
+    move || repeated(&error)
+}
+
+/// The same failure of the engine once more, for each request that it hits. Its sources become one text.
+pub(crate) fn repeated(error: &Error) -> Error {
+    match error {
+        Error::ProviderClosed => Error::ProviderClosed,
+        Error::InvalidInput { reason } => Error::invalid(reason.clone()),
+        Error::Corrupt { reason, source } => Error::Corrupt {
             reason: reason.clone(),
-            source: Some(Box::new(shared.clone())),
+            source: repeated_source(source.as_ref()),
         },
-        EngineError::Closed => Error::ProviderClosed,
-        _ => Error::Unavailable {
-            source: Box::new(shared.clone()),
+        Error::OutcomeUnknown { reason, source } => Error::OutcomeUnknown {
+            reason: reason.clone(),
+            source: repeated_source(source.as_ref()),
         },
+        Error::Unavailable { reason, source } => Error::Unavailable {
+            reason: reason.clone(),
+            source: repeated_source(source.as_ref()),
+        },
+        other => Error::Unavailable {
+            reason: chain(other),
+            source: None,
+        },
+    }
+}
+
+fn repeated_source(source: Option<&BoxError>) -> Option<BoxError> {
+    source.map(|source| chain(&**source).into())
+}
+
+/// The texts of `error` and of its sources.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut texts = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        texts = format!("{texts}: {source}");
+        next = source.source();
+    }
+    texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_that_hits_several_callers_keeps_its_kind_and_its_causes() {
+        let engine = || std::io::Error::other("disk gone");
+        let corrupt = shared_errors(EngineError::corrupt("a table is damaged", engine()));
+        let unavailable = shared_errors(EngineError::unavailable("the log cannot be read", engine()));
+        let unknown = shared_errors(EngineError::outcome_unknown("the sync failed", engine()));
+        for _ in 0..2 {
+            let texts = [&corrupt() as &dyn StdError, &unavailable(), &unknown()].map(chain);
+            assert_eq!(
+                texts,
+                [
+                    "stored data is damaged: a table is damaged: disk gone",
+                    "storage failed: the log cannot be read: disk gone",
+                    "the write may or may not have happened: the sync failed; append again with the same message \
+                     ids to find out: disk gone",
+                ]
+            );
+        }
+        assert!(unknown().outcome_unknown() && unavailable().is_retryable());
+        assert!(matches!(corrupt(), Error::Corrupt { .. }));
+        let closed = shared_errors(EngineError::Closed);
+        assert!(matches!(closed(), Error::ProviderClosed));
     }
 }

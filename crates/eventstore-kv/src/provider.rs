@@ -147,9 +147,7 @@ async fn check_format(engine: &dyn KeyValueStore) -> Result<()> {
 }
 
 fn cannot_open(reason: String) -> Error {
-    Error::CannotOpen {
-        source: reason.into(),
-    }
+    Error::CannotOpen { reason, source: None }
 }
 
 /// Sessions end with their process. On an engine that one process has to itself, all that are stored are of

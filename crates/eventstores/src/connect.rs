@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventstore_abstractions::{BoxError, Error, EventStoreProvider, Result, Settings};
+use eventstore_abstractions::{Error, EventStoreProvider, Result, Settings};
 #[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
 use kv_core::KeyValueStore;
 
@@ -104,8 +104,9 @@ fn feature_off(location: &Location) -> Error {
     ))
 }
 
-fn cannot_open(reason: impl Into<BoxError>) -> Error {
+fn cannot_open(reason: impl ToString) -> Error {
     Error::CannotOpen {
-        source: reason.into(),
+        reason: reason.to_string(),
+        source: None,
     }
 }

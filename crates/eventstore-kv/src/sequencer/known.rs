@@ -7,6 +7,7 @@ use eventstore_abstractions::{Database, Error, Result, Version};
 use lru::LruCache;
 
 use super::request::{Action, Request};
+use crate::error::repeated;
 use crate::idempotency::{self, Verdict};
 use crate::keys;
 use crate::reader::Reader;
@@ -245,25 +246,5 @@ async fn facts(reader: &Reader, request: &Request, fetched: &HashMap<Bytes, Byte
             .await
             .map(Facts::Snapshots),
         _ => Ok(Facts::None),
-    }
-}
-
-/// The same failure once more, for each request that it hits.
-fn repeated(error: &Error) -> Error {
-    match error {
-        Error::ProviderClosed => Error::ProviderClosed,
-        Error::Corrupt { reason, source } => {
-            let detail = source
-                .as_ref()
-                .map(|source| format!(": {source}"))
-                .unwrap_or_default();
-            Error::Corrupt {
-                reason: format!("{reason}{detail}"),
-                source: None,
-            }
-        }
-        other => Error::Unavailable {
-            source: other.to_string().into(),
-        },
     }
 }

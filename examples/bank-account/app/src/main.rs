@@ -12,6 +12,7 @@ mod history;
 mod tour;
 
 use std::env;
+use std::error::Error;
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
@@ -28,17 +29,28 @@ usage: bank-account [URL]
 
 A backend is in the program when its Cargo feature is on: fjall (the default), sled, memory.";
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     match run(env::args_os().skip(1).collect()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", with_causes(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The text of `error` and those of its causes, which it does not repeat.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 async fn run(arguments: Vec<OsString>) -> Result<(), BoxError> {

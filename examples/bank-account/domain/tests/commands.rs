@@ -165,7 +165,8 @@ fn conflict_without_end_is_handed_to_the_caller() {
 #[test]
 fn append_of_unknown_outcome_is_repeated_with_the_same_messages() {
     let unknown = Error::OutcomeUnknown {
-        source: "the disk went away".into(),
+        reason: "the disk went away".to_owned(),
+        source: None,
     };
     let log = ScriptedLog::failing([unknown]);
     assert!(deposit(&log).is_ok());
