@@ -22,6 +22,10 @@ pub trait EventStoreProvider: Debug + Send + Sync + 'static {
     /// What the provider was configured with.
     fn settings(&self) -> &Settings;
 
+    /// Whether what is acknowledged outlives the provider: the same location, opened again, has it. A provider in
+    /// memory says no, and an application that must not lose its data can refuse to start on it.
+    fn is_durable(&self) -> bool;
+
     /// The log of `database`: reads and optimistic appends that need no session.
     fn log(&self, database: &Database) -> Arc<dyn EventLog>;
 

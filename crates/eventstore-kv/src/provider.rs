@@ -83,6 +83,10 @@ impl EventStoreProvider for Provider {
         &self.settings
     }
 
+    fn is_durable(&self) -> bool {
+        self.core.capabilities.durable
+    }
+
     fn log(&self, database: &Database) -> Arc<dyn EventLog> {
         Arc::new(Log::new(Arc::clone(&self.core), database.clone()))
     }

@@ -37,6 +37,7 @@ async fn each_memory_store_is_new() {
     append_one(&*one).await;
     assert_eq!(version(&*one).await, Version::FIRST);
     assert_eq!(version(&*other).await, Version::ZERO);
+    assert!(!one.is_durable());
 }
 
 /// Backends that keep their data in a directory.
@@ -73,6 +74,7 @@ mod in_a_directory {
         for scheme in SCHEMES {
             let url = url(scheme, &parent.path().join(scheme));
             let provider = connect(&url).await;
+            assert!(provider.is_durable(), "{scheme}");
             append_one(&*provider).await;
             provider.close().await.expect("it closes");
 

@@ -5,13 +5,17 @@ use std::pin::pin;
 use std::task::Poll;
 
 use eventstore_abstractions::{EventLogExt, EventStoreExt, ExpectedVersion, Version};
+use kv_core::KeyValueStore;
 
 use super::ProviderHarness;
 use super::bench::{Bench, event, positions, stream_id, texts, up_to, versions};
 
-/// Acknowledged events, snapshots and positions survive a close, and a provider that is dropped without one.
+/// Acknowledged events, snapshots and positions survive a close, and a provider that is dropped without one. The
+/// provider says whether they survive the process, too.
 pub async fn acked_is_kept(harness: &dyn ProviderHarness) {
     let mut bench = Bench::open(harness).await;
+    let durable = bench.engine.capabilities().durable;
+    assert_eq!(bench.provider.is_durable(), durable);
     let stream = stream_id("a");
     for round in 1..=4u64 {
         bench.note(&stream, &format!("event {round}")).await;
