@@ -165,7 +165,8 @@ pub enum Error {
     },
     /// The event is of a type that the decoder does not know: add the type, or tell the decoder to skip or keep it.
     #[error(
-        "unknown event type {type_name} (schema version {schema_version}); register it, skip it or keep it raw"
+        "event type {type_name} of schema version {schema_version} is unknown; add it to the event set, or let the \
+         decoder skip it or keep it raw"
     )]
     UnknownEventType {
         /// The type's name.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::text::text_type;
-use crate::typed::{DomainEvent, Json, PayloadCodec};
+use crate::typed::{EventSet, Json, PayloadCodec};
 use crate::{
     CausationId, CorrelationId, IdempotencyId, MessageId, Metadata, RecordedEvent, Result, StreamId,
     TypeName, UserId, Version,
@@ -106,25 +106,35 @@ impl EventMessage {
         Self::new(type_name, Payload::encode(&Json, value)?)
     }
 
-    /// The message of a typed event, in JSON.
+    /// The message of a typed event, or of any event of a set, in JSON.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{EventMessage, typed::DomainEvent};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Deposited { cents: u64 }
+    /// impl DomainEvent for Deposited {
+    ///     const TYPE_NAME: &'static str = "Deposited";
+    /// }
+    ///
+    /// let message = EventMessage::of(&Deposited { cents: 500 })?;
+    /// assert_eq!((message.type_name(), &message.payload.bytes[..]), ("Deposited", &br#"{"cents":500}"#[..]));
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the event cannot be written as JSON.
-    pub fn of<E: DomainEvent>(event: &E) -> Result<Self> {
-        Self::encoded_by(&Json, event)
+    pub fn of<E: EventSet>(event: &E) -> Result<Self> {
+        event.encode(&Json)
     }
 
-    /// The message of a typed event, in the form of `codec`.
+    /// The same in the form of `codec`. See [`PayloadCodec`] for how to write one.
     ///
     /// # Errors
     /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the event cannot be encoded.
-    pub fn encoded_by<E: DomainEvent, C: PayloadCodec>(codec: &C, event: &E) -> Result<Self> {
-        let mut metadata = Metadata::new(TypeName::from_static(E::TYPE_NAME)?);
-        metadata.message.schema_version = E::SCHEMA_VERSION;
-        Ok(Self {
-            payload: Payload::encode(codec, event)?,
-            metadata,
-        })
+    pub fn encoded_by<E: EventSet, C: PayloadCodec>(codec: &C, event: &E) -> Result<Self> {
+        event.encode(codec)
     }
 
     /// The id of the message.

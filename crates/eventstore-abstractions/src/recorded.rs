@@ -1,6 +1,7 @@
 //! What a store gives back: recorded events, snapshots, outcomes.
 
-use crate::{EventMessage, Position, StreamId, Timestamp, Version};
+use crate::typed::{DomainEvent, PayloadCodec};
+use crate::{EventMessage, Position, Result, StreamId, Timestamp, Version};
 
 /// An event as it is stored: the message, plus what the store added.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,36 @@ impl Snapshot {
             taken_at,
             message,
         }
+    }
+
+    /// The state, which `codec` wrote. `None` when it is of another type or schema version than `S`, be it older or
+    /// newer: read the events without snapshots then, which always leads to the same state.
+    ///
+    /// ```
+    /// use eventstore_abstractions::typed::{DomainEvent, Json};
+    /// use eventstore_abstractions::{EventMessage, Snapshot, Timestamp, Version};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    /// struct Balance { cents: u64 }
+    /// impl DomainEvent for Balance {
+    ///     const TYPE_NAME: &'static str = "Balance";
+    /// }
+    ///
+    /// let state = EventMessage::of(&Balance { cents: 500 })?;
+    /// let snapshot = Snapshot::new(Version::new(2), Timestamp::now(), state);
+    /// assert_eq!(snapshot.decode::<Balance>(&Json)?, Some(Balance { cents: 500 }));
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the payload cannot be read.
+    pub fn decode<S: DomainEvent>(&self, codec: &impl PayloadCodec) -> Result<Option<S>> {
+        let said = &self.message.metadata.message;
+        if said.type_name.as_str() != S::TYPE_NAME || said.schema_version != S::SCHEMA_VERSION {
+            return Ok(None);
+        }
+        codec.decode(&self.message.payload).map(Some)
     }
 }
 

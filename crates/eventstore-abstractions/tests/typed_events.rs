@@ -8,7 +8,7 @@ use eventstore_abstractions::typed::{
 };
 use eventstore_abstractions::{
     Bytes, ContentType, CorrelationId, Database, Error, EventMessage, IdempotencyId, MessageId, Payload,
-    Result, Scope, StreamId, TypeName, UserId, Version, event_set,
+    Result, Scope, Snapshot, StreamId, Timestamp, TypeName, UserId, Version, event_set,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -120,11 +120,60 @@ fn set_knows_its_types_and_messages_carry_their_schema_versions() {
 #[test]
 fn set_and_single_event_write_the_same_content() {
     let of_event = EventMessage::of(&deposited()).expect("can be written");
-    let of_set = AccountEvent::from(deposited())
-        .encode(&Json)
-        .expect("can be written");
+    let of_set = EventMessage::of(&AccountEvent::from(deposited())).expect("can be written");
     assert!(of_event.same_content(&of_set));
     assert_ne!(of_event.id(), of_set.id());
+}
+
+#[test]
+fn event_type_is_a_set_of_one() {
+    let messages = one_of_each().map(|event| EventMessage::of(&event).expect("can be written"));
+    let decoder = Decoder::<Deposited>::new().unknown_types(UnknownTypes::Skip);
+    let decoded = messages.map(|message| decoder.decode(&message).expect("can be read"));
+    assert_eq!(decoded, [None, Some(Decoded::Event(deposited())), None]);
+    assert_eq!(Deposited::TYPE_NAMES, ["Deposited"]);
+}
+
+#[test]
+fn decode_event_gives_the_event_or_an_error_whatever_the_choice() {
+    for choice in [UnknownTypes::Fail, UnknownTypes::Skip, UnknownTypes::KeepRaw] {
+        let decoder = Decoder::<AccountEvent>::new().unknown_types(choice);
+        let known = EventMessage::of(&Closed).expect("can be written");
+        let event = decoder.decode_event(&known).expect("can be read");
+        assert_eq!(event, Closed.into());
+        for wrong in [unknown(), deposited_of_schema(3, "{}")] {
+            let error = decoder.decode_event(&wrong).expect_err("must fail");
+            assert!(matches!(error, Error::UnknownEventType { .. }), "{error:?}");
+        }
+        let error = decoder.decode_event(&deposited_of_schema(2, "{"));
+        assert!(matches!(error, Err(Error::PayloadCodec { .. })), "{error:?}");
+    }
+}
+
+fn snapshot(message: EventMessage) -> Snapshot {
+    Snapshot::new(Version::FIRST, Timestamp::from_micros(0), message)
+}
+
+#[test]
+fn snapshot_decodes_to_its_type() {
+    let message = EventMessage::encoded_by(&PrettyJson, &deposited()).expect("can be written");
+    let state = snapshot(message).decode::<Deposited>(&PrettyJson);
+    assert_eq!(state.expect("can be read"), Some(deposited()));
+}
+
+#[test]
+fn snapshot_of_another_type_or_schema_version_is_none() {
+    let others = [
+        unknown(),
+        deposited_of_schema(1, r#"{"cents":5}"#),
+        deposited_of_schema(3, r#"{"cents":5}"#),
+    ];
+    for other in others {
+        let state = snapshot(other).decode::<Deposited>(&Json);
+        assert_eq!(state.expect("is no error"), None);
+    }
+    let damaged = snapshot(deposited_of_schema(2, "{")).decode::<Deposited>(&Json);
+    assert!(matches!(damaged, Err(Error::PayloadCodec { .. })), "{damaged:?}");
 }
 
 #[test]

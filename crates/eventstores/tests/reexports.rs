@@ -57,11 +57,6 @@ fn event_set_works_through_the_facade() {
         enum AccountEvent { Opened }
     }
     let message = EventMessage::of(&Opened).expect("it encodes");
-    let decoded = Decoder::<AccountEvent>::new()
-        .decode(&message)
-        .expect("it decodes");
-    assert_eq!(
-        decoded.and_then(|decoded| decoded.event()),
-        Some(AccountEvent::Opened(Opened))
-    );
+    let event = Decoder::<AccountEvent>::new().decode_event(&message);
+    assert_eq!(event.expect("it decodes"), AccountEvent::Opened(Opened));
 }

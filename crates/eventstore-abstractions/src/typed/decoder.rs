@@ -91,12 +91,26 @@ impl<E: EventSet, C: PayloadCodec> Decoder<E, C> {
             return Ok(Some(Decoded::Event(event)));
         }
         match self.unknown_types {
-            UnknownTypes::Fail => Err(Error::UnknownEventType {
-                type_name: message.metadata.message.type_name.clone(),
-                schema_version: message.metadata.message.schema_version,
-            }),
+            UnknownTypes::Fail => Err(unknown(message)),
             UnknownTypes::Skip => Ok(None),
             UnknownTypes::KeepRaw => Ok(Some(Decoded::Raw(Box::new(message.clone())))),
         }
+    }
+
+    /// The event of `message`. An unknown type is an error, whatever else was set: for code that needs every event.
+    ///
+    /// # Errors
+    /// [`Error::UnknownEventType`] when it is of an unknown type; [`Error::PayloadCodec`] when the payload cannot be
+    /// read.
+    pub fn decode_event(&self, message: &EventMessage) -> Result<E> {
+        E::decode(&self.codec, message)?.ok_or_else(|| unknown(message))
+    }
+}
+
+fn unknown(message: &EventMessage) -> Error {
+    let said = &message.metadata.message;
+    Error::UnknownEventType {
+        type_name: said.type_name.clone(),
+        schema_version: said.schema_version,
     }
 }

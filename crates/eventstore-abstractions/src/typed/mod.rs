@@ -28,12 +28,12 @@
 //! }
 //!
 //! let message = EventMessage::of(&Deposited { cents: 500 })?;
-//! let event = Decoder::<AccountEvent>::new().decode(&message)?.and_then(|decoded| decoded.event());
-//! assert_eq!(event, Some(AccountEvent::Deposited(Deposited { cents: 500 })));
+//! let event = Decoder::<AccountEvent>::new().decode_event(&message)?;
+//! assert_eq!(event, AccountEvent::Deposited(Deposited { cents: 500 }));
 //!
 //! // A type from a newer version of the program is an error, unless the caller chooses otherwise.
 //! let unknown = EventMessage::json("Frozen", &())?;
-//! assert!(Decoder::<AccountEvent>::new().decode(&unknown).is_err());
+//! assert!(Decoder::<AccountEvent>::new().decode_event(&unknown).is_err());
 //! let skipping = Decoder::<AccountEvent>::new().unknown_types(UnknownTypes::Skip);
 //! assert!(skipping.decode(&unknown)?.is_none());
 //! # Ok::<(), eventstore_abstractions::Error>(())

@@ -1,12 +1,12 @@
 //! Commands on stored accounts: read, decide, append.
 
-use eventstore_abstractions::typed::{Decoded, Decoder, EventSet, Json};
+use eventstore_abstractions::typed::{Decoder, Json};
 use eventstore_abstractions::{
     AppendOptions, Error, EventLog, EventLogExt, EventMessage, EventStore, EventStoreExt, ExpectedVersion,
     ReadOptions, Replay, Result, StreamId, Version,
 };
 
-use crate::{Account, AccountEvent, AccountId, Command, CommandError, snapshot};
+use crate::{Account, AccountEvent, AccountId, Command, CommandError};
 
 /// How often [`handle`] decides anew when other writers are first. Each time one of them has made progress, so
 /// more than a few rounds mean that the account needs a session, not patience.
@@ -111,7 +111,7 @@ pub async fn handle_in_session(store: &dyn EventStore, command: &Command) -> Res
 
 fn decide(account: &Account, command: &Command) -> Result<Vec<EventMessage>, CommandError> {
     let events = account.decide(command)?;
-    let messages: Result<Vec<_>> = events.iter().map(|event| event.encode(&Json)).collect();
+    let messages: Result<Vec<_>> = events.iter().map(EventMessage::of).collect();
     Ok(messages?)
 }
 
@@ -135,7 +135,7 @@ async fn append(
 async fn replayed(replay: Replay) -> Result<Option<Loaded>> {
     let (account, version) = match &replay.snapshot {
         None => (Account::default(), Version::ZERO),
-        Some(snapshot) => match snapshot::account_of(snapshot)? {
+        Some(snapshot) => match snapshot.decode(&Json)? {
             Some(account) => (account, snapshot.version),
             None => return Ok(None),
         },
@@ -153,10 +153,9 @@ async fn apply_all(mut account: Account, snapshot: Version, mut replay: Replay) 
     let mut version = snapshot;
     while let Some(recorded) = replay.events.next().await {
         let recorded = recorded?;
-        // An event of an unknown type has been an error already: a balance that left it out would be wrong.
-        if let Some(Decoded::Event(event)) = decoder.decode(&recorded.message)? {
-            account.apply(&event).map_err(Error::application)?;
-        }
+        // An event of an unknown type is an error: a balance that left it out would be wrong.
+        let event = decoder.decode_event(&recorded.message)?;
+        account.apply(&event).map_err(Error::application)?;
         version = recorded.version;
     }
     Ok(Loaded {

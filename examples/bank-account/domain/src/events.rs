@@ -60,7 +60,8 @@ event_set! {
 
 #[cfg(test)]
 mod tests {
-    use eventstore_abstractions::typed::{Decoder, EventSet, Json};
+    use eventstore_abstractions::EventMessage;
+    use eventstore_abstractions::typed::Decoder;
 
     use super::*;
 
@@ -88,12 +89,12 @@ mod tests {
             (AccountClosed {}.into(), "AccountClosed", "{}"),
         ];
         for (event, type_name, json) in cases {
-            let message = event.encode(&Json).expect("can be written");
+            let message = EventMessage::of(&event).expect("can be written");
             assert_eq!(message.type_name(), type_name);
             assert_eq!(message.metadata.message.schema_version, 1);
             assert_eq!(message.payload.bytes, json);
-            let decoded = Decoder::new().decode(&message).expect("can be read");
-            assert_eq!(decoded.and_then(|decoded| decoded.event()), Some(event));
+            let decoded = Decoder::<AccountEvent>::new().decode_event(&message);
+            assert_eq!(decoded.expect("can be read"), event);
         }
     }
 }

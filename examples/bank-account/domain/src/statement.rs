@@ -1,6 +1,6 @@
 //! The history of an account, for people.
 
-use eventstore_abstractions::typed::{Decoded, Decoder};
+use eventstore_abstractions::typed::Decoder;
 use eventstore_abstractions::{Error, EventLog, Position, ReadOptions, Result, Timestamp, Version};
 
 use crate::{Account, AccountEvent, AccountId, Cents, MoneyDeposited, MoneyWithdrawn};
@@ -56,9 +56,7 @@ pub async fn statement(log: &dyn EventLog, id: &AccountId) -> Result<Vec<Stateme
     let mut lines = Vec::new();
     while let Some(recorded) = events.next().await {
         let recorded = recorded?;
-        let Some(Decoded::Event(event)) = decoder.decode(&recorded.message)? else {
-            continue;
-        };
+        let event = decoder.decode_event(&recorded.message)?;
         account.apply(&event).map_err(Error::application)?;
         lines.push(StatementLine {
             version: recorded.version,
