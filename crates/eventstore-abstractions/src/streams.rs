@@ -13,6 +13,19 @@ use crate::{History, RecordedEvent, Result, Snapshot};
 ///
 /// It is a [`futures_core::Stream`]; [`next`](Self::next) and [`collect`](Self::collect) need no further crate. It
 /// reads what was there when the read began, and ends. After an error it yields nothing more.
+///
+/// ```
+/// use eventstore_abstractions::{EventLog, LogReadOptions, Result};
+///
+/// async fn print(log: &dyn EventLog) -> Result<()> {
+///     let mut events = log.read_all(LogReadOptions::forward());
+///     while let Some(event) = events.next().await {
+///         let event = event?;
+///         println!("{} {} {}", event.position, event.stream, event.message.type_name());
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct EventStream {
     inner: Pin<Box<dyn Stream<Item = Result<RecordedEvent>> + Send>>,
 }
@@ -26,20 +39,26 @@ impl EventStream {
         }
     }
 
+    /// The given events without a store: for an [`EventLog`](crate::EventLog) made up for a test. An error comes last,
+    /// as in the streams of a store.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{Error, EventStream, Replay};
+    ///
+    /// let empty = EventStream::from_events([]);
+    /// let failing = EventStream::from_events([Err(Error::ProviderClosed)]);
+    /// let replay = Replay { snapshot: None, events: empty };
+    /// # let _ = (failing, replay);
+    /// ```
+    #[must_use]
+    pub fn from_events<I>(events: I) -> Self
+    where
+        I: IntoIterator<Item = Result<RecordedEvent>, IntoIter: Send + 'static>,
+    {
+        Self::new(Given(events.into_iter()))
+    }
+
     /// The next event, an error, or `None` at the end.
-    ///
-    /// ```
-    /// use eventstore_abstractions::{EventStream, Result};
-    ///
-    /// async fn count(mut events: EventStream) -> Result<u64> {
-    ///     let mut count = 0;
-    ///     while let Some(event) = events.next().await {
-    ///         event?;
-    ///         count += 1;
-    ///     }
-    ///     Ok(count)
-    /// }
-    /// ```
     pub async fn next(&mut self) -> Option<Result<RecordedEvent>> {
         poll_fn(|context| self.inner.as_mut().poll_next(context)).await
     }
@@ -71,6 +90,20 @@ impl fmt::Debug for EventStream {
     }
 }
 
+/// A stream that is always ready.
+struct Given<I>(I);
+
+/// The iterator is never pinned.
+impl<I> Unpin for Given<I> {}
+
+impl<I: Iterator<Item = Result<RecordedEvent>>> Stream for Given<I> {
+    type Item = Result<RecordedEvent>;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(self.0.next())
+    }
+}
+
 /// What is needed to rebuild a state: a snapshot, if one was used, and the events after it as a stream.
 #[derive(Debug)]
 pub struct Replay {
@@ -90,5 +123,48 @@ impl Replay {
             snapshot: self.snapshot,
             events: self.events.collect().await?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
+    use super::*;
+    use crate::{Error, EventMessage, Position, StreamId, Timestamp, Version};
+
+    /// The output of a future that never waits.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("given events are there at once"),
+        }
+    }
+
+    fn event(version: u64) -> RecordedEvent {
+        RecordedEvent::new(
+            StreamId::new("account", "alice").expect("a valid name"),
+            Version::new(version),
+            Position::new(version),
+            Timestamp::from_micros(0),
+            EventMessage::json("Noted", &version).expect("can be written"),
+        )
+    }
+
+    #[test]
+    fn given_events_come_in_their_order() {
+        let events = [event(1), event(2)];
+        let stream = EventStream::from_events(events.clone().map(Ok));
+        assert_eq!(now(stream.collect()).expect("no error"), events);
+        assert_eq!(now(EventStream::from_events([]).collect()).expect("no error"), []);
+    }
+
+    #[test]
+    fn given_error_comes_in_its_place() {
+        let mut stream = EventStream::from_events([Ok(event(1)), Err(Error::ProviderClosed)]);
+        assert!(matches!(now(stream.next()), Some(Ok(_))));
+        assert!(matches!(now(stream.next()), Some(Err(Error::ProviderClosed))));
+        assert!(now(stream.next()).is_none());
     }
 }

@@ -69,7 +69,7 @@ impl EventLog for ScriptedLog {
             EventMessage::json("AccountOpened", &Owner { owner: "Alice" })?,
         );
         let events = (snapshot.is_none()).then_some(Ok(first));
-        let events = EventStream::new(futures_util::stream::iter(events));
+        let events = EventStream::from_events(events);
         Ok(Replay { snapshot, events })
     }
 
