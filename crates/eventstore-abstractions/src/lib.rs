@@ -1,8 +1,8 @@
 //! What domain code needs to know of an event store: traits, event messages and typed events.
 //!
-//! An application's state is kept as append-only streams of events, one stream per aggregate. This crate holds
-//! the vocabulary and the traits; it has no engine, no runtime and no storage format, so that a domain library
-//! can depend on it alone and a backend can change without touching the domain.
+//! An application's state is kept as append-only streams of events, one stream per aggregate. This
+//! crate holds the vocabulary and the traits; it has no engine, no runtime and no storage format, so
+//! that a domain library can depend on it alone and a backend can change without touching the domain.
 //!
 //! | to | use |
 //! |---|---|
@@ -39,6 +39,7 @@ mod clock;
 mod error;
 mod ids;
 mod log;
+mod log_ext;
 mod message;
 mod metadata;
 mod names;
@@ -48,6 +49,7 @@ mod provider;
 mod recorded;
 mod settings;
 mod store;
+mod store_ext;
 mod streams;
 mod text;
 pub mod typed;
@@ -60,7 +62,8 @@ pub use ids::{
     CausationId, CorrelationId, IdempotencyId, IdempotencyKey, MessageId, Scope, SessionId, UserId,
     UserSessionId,
 };
-pub use log::{EventLog, EventLogExt};
+pub use log::EventLog;
+pub use log_ext::EventLogExt;
 pub use message::{ContentType, EventMessage, Payload};
 pub use metadata::{ContextMetadata, MessageMetadata, Metadata};
 pub use names::{Database, StreamId, TypeName};
@@ -71,7 +74,8 @@ pub use options::{
 pub use provider::{EventStoreProvider, EventStoreProviderExt};
 pub use recorded::{Appended, History, RecordedEvent, Snapshot};
 pub use settings::Settings;
-pub use store::{EventStore, EventStoreExt, Session};
+pub use store::{EventStore, Session};
+pub use store_ext::EventStoreExt;
 pub use streams::{EventStream, Replay};
 
 #[doc(hidden)]

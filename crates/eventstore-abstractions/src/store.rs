@@ -5,19 +5,34 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+#[cfg(doc)]
+use crate::Error;
 use crate::{
-    AppendOptions, Appended, Database, Error, EventMessage, History, IdempotencyKey, ReadOptions,
-    RecordedEvent, Replay, Result, SessionId, Snapshot, StreamId, Timestamp, Version,
+    AppendOptions, Appended, Database, EventMessage, IdempotencyKey, ReadOptions, Replay, Result, SessionId,
+    Snapshot, StreamId, Timestamp, Version,
 };
 
 /// A session: the exclusive, expiring hold on a stream.
+///
+/// ```
+/// # use eventstore_abstractions::*;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// # let provider = eventstores::connect("memory:").await?;
+/// let store = provider.open(&StreamId::new("account", "alice")?).await?;
+/// let session = store.session();
+/// println!("session {} lasts until {}", session.id, session.expires_at);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Session {
     /// Identifies the session.
     pub id: SessionId,
-    /// Grows with every session of the database, and is checked inside every commit. Pass it to other systems that
-    /// must refuse a writer whose session is over: they accept no token below one that they have seen.
+    /// Grows with every session of the database, and is checked inside every commit. Pass it to other
+    /// systems that must refuse a writer whose session is over: they accept no token below one that
+    /// they have seen.
     pub fencing_token: u64,
     /// When the session ends unless it is renewed.
     pub expires_at: Timestamp,
@@ -37,29 +52,75 @@ impl Session {
 
 /// An exclusive session on one stream, opened by an [`EventStoreProvider`](crate::EventStoreProvider).
 ///
-/// While it is open nobody else can write to the stream; everybody can read it. Dropping it releases the stream
-/// in the background; [`close`](Self::close) does so before it returns.
+/// While it is open nobody else can write to the stream; everybody can read it. Dropping it releases
+/// the stream in the background; [`close`](Self::close) does so before it returns.
+///
+/// ```
+/// use eventstore_abstractions::{EventMessage, EventStore, EventStoreExt, EventStoreProviderExt, StreamId};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> eventstore_abstractions::Result<()> {
+/// let provider = eventstores::connect("memory:").await?;
+/// let store = provider.open(&StreamId::new("account", "alice")?).await?;
+///
+/// // No expected version is needed: between the read and the append nobody else writes.
+/// let history = store.read().await?;
+/// let bonus = EventMessage::json("BonusPaid", &history.events.len())?;
+/// assert_eq!(store.append([bonus]).await?.version, history.version().next());
+/// store.close().await?;
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Contract
-/// Every line below is a case of the testkit's provider suite.
-/// - Every operation first checks the session: [`Error::StoreNotOpen`] after close, [`Error::InvalidStoreSession`]
-///   when another session holds the stream, [`Error::StoreSessionExpired`] when its time is over.
-/// - The check of a write is part of its commit: a session whose time is over, or that was taken over, never writes.
-/// - Closing releases only the session's own hold, and may be repeated.
-/// - No snapshot above the stream's version is accepted or used.
-/// - The state as of a version never uses a snapshot above it.
+/// Every line, here and at the methods, is the case of that name in the testkit's provider suite. Every
+/// operation first checks the session:
+/// - `closed_store_refuses_every_operation`: with [`Error::StoreNotOpen`].
+/// - `expired_session_refuses_every_operation`: with [`Error::StoreSessionExpired`].
+/// - `overtaken_session_refuses_every_operation`: with [`Error::InvalidStoreSession`].
+/// - `write_that_is_overtaken_is_fenced`: the check of a write is part of its commit.
+/// - `expired_session_stays_expired`: whatever the clock does.
+/// - `dropped_store_releases_the_stream`: in the background.
 #[async_trait]
 pub trait EventStore: Debug + Send + Sync + 'static {
     /// The database that the stream is in.
+    ///
+    /// **Contract**
+    /// - `open_by_metadata_reaches_its_stream`: the store says which it is.
     fn database(&self) -> &Database;
 
     /// The stream that the session holds.
+    ///
+    /// **Contract**
+    /// - `open_by_metadata_reaches_its_stream`: the store says which it is.
     fn stream(&self) -> &StreamId;
 
     /// The session, as of its opening or last renewal.
+    ///
+    /// **Contract**
+    /// - `session_lasts_for_its_timeout`: it says until when.
     fn session(&self) -> Session;
 
     /// Appends `events`, all or nothing, and returns the new version. An empty list returns the current one.
+    ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// let deposit = EventMessage::json("Deposited", &500)?;
+    /// let options = AppendOptions::default().durability(Durability::Buffered);
+    /// assert_eq!(store.append_with(vec![deposit], options).await?.version, Version::FIRST);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `stale_session_cannot_write`: not after it was taken over.
+    /// - `session_append_checks_the_expectation`: where there is one.
+    /// - `append_returns_version_position_and_count`: as without a session.
     ///
     /// # Errors
     /// Those of the session check, and as [`EventLog::append_with`](crate::EventLog::append_with).
@@ -67,12 +128,47 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// Reads the stream as `options` say.
     ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// store.append([EventMessage::json("Deposited", &500)?]).await?;
+    /// let mut events = store.read_with(ReadOptions::replay().page_size(1_000)).await?.events;
+    /// while let Some(event) = events.next().await {
+    ///     println!("{}", event?.message.type_name());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `read_begins_at_the_newest_snapshot`: unless snapshots are left out.
+    /// - `read_without_snapshots_gives_every_event`: from version 1.
+    /// - `read_as_of_a_version_above_the_head_is_refused`: and both versions are named.
+    ///
     /// # Errors
-    /// Those of the session check, and [`Error::VersionNotFound`] when the state as of a version is asked for that
-    /// the stream has not reached.
+    /// Those of the session check, and as [`EventLog::read_stream`](crate::EventLog::read_stream).
     async fn read_with(&self, options: ReadOptions) -> Result<Replay>;
 
-    /// The version of the stream: 0 when it is empty. It costs the same however long the stream is.
+    /// The version of the stream: 0 when it is empty.
+    ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// assert_eq!(store.version().await?, Version::ZERO);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `open_gives_an_empty_stream_at_version_zero`: where there was none.
     ///
     /// # Errors
     /// Those of the session check.
@@ -80,11 +176,47 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// What the append did that used `key`.
     ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// let deposit = EventMessage::json("Deposited", &500)?;
+    /// let id = deposit.id();
+    /// let appended = store.append([deposit]).await?;
+    /// assert_eq!(store.find_append(&id.into()).await?, appended);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `message_is_found_by_its_id`: by the log and by a session.
+    ///
     /// # Errors
     /// Those of the session check, and [`Error::IdempotencyIdNotFound`] when no event has the id.
     async fn find_append(&self, key: &IdempotencyKey) -> Result<Appended>;
 
     /// Stores or replaces the snapshot at `version`.
+    ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// let appended = store.append([EventMessage::json("Deposited", &500)?]).await?;
+    /// store.snapshot(appended.version, EventMessage::json("Balance", &500)?).await?;
+    /// assert_eq!(store.last_snapshot_version().await?, appended.version);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `snapshot_never_ahead`: none above the stream's version is accepted or used.
+    /// - `snapshot_round_trips`: with its whole metadata and the store's time.
     ///
     /// # Errors
     /// Those of the session check; [`Error::VersionNotFound`] when the version is above the stream's version;
@@ -93,17 +225,41 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// The newest snapshot whose version is not above `version`.
     ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// let newest = store.read_snapshot(Version::MAX).await?;
+    /// assert_eq!(newest, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `newest_snapshot_not_above_is_read`: the version that is asked for.
+    ///
     /// # Errors
     /// Those of the session check.
     async fn read_snapshot(&self, version: Version) -> Result<Option<Snapshot>>;
 
-    /// The versions of all snapshots, ascending.
+    /// The versions of all snapshots, ascending. See [`clear_snapshots`](Self::clear_snapshots) for an
+    /// example.
+    ///
+    /// **Contract**
+    /// - `snapshot_versions_are_ascending`: whatever the order in which they were taken.
     ///
     /// # Errors
     /// Those of the session check.
     async fn snapshot_versions(&self) -> Result<Vec<Version>>;
 
-    /// Removes the snapshot at `version`.
+    /// Removes the snapshot at `version`. See [`clear_snapshots`](Self::clear_snapshots) for an example.
+    ///
+    /// **Contract**
+    /// - `cleared_snapshot_is_gone`: from every list and read; the others stay.
+    /// - `clearing_an_absent_snapshot_is_an_error`: that names the version.
     ///
     /// # Errors
     /// Those of the session check, and [`Error::SnapshotVersionNotFound`] when there is none.
@@ -111,11 +267,53 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// Removes all snapshots.
     ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// # let deposits = (0..3).map(|_| EventMessage::json("Deposited", &1)).collect::<Result<Vec<_>>>()?;
+    /// # store.append(deposits).await?;
+    /// store.snapshot_all(1, |_, _| EventMessage::json("Balance", &0)).await?;
+    /// store.clear_snapshot(Version::new(2)).await?;
+    /// assert_eq!(store.snapshot_versions().await?, [Version::new(1), Version::new(3)]);
+    ///
+    /// store.clear_snapshots().await?;
+    /// assert!(store.snapshot_versions().await?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `clearing_all_leaves_none`: of this stream; no other stream and no event is touched.
+    ///
     /// # Errors
     /// Those of the session check.
     async fn clear_snapshots(&self) -> Result<()>;
 
     /// Lets the session last for `timeout` from now; as long as it was opened for if `None`.
+    ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// let before = store.session();
+    /// let session = store.renew(None).await?;
+    /// assert_eq!((session.id, session.fencing_token), (before.id, before.fencing_token));
+    /// assert!(session.expires_at >= before.expires_at);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `renew_prolongs_the_session`: from now on.
+    /// - `renew_for_an_invalid_time_is_refused`: the session stays as it was.
+    /// - `renewed_session_is_not_taken_over`: by those who wait for the stream.
     ///
     /// # Errors
     /// Those of the session check: a session that is over cannot be renewed. [`Error::InvalidInput`] when the
@@ -124,125 +322,25 @@ pub trait EventStore: Debug + Send + Sync + 'static {
 
     /// Releases the stream, if the session still holds it. Closing again does nothing.
     ///
+    /// ```
+    /// # use eventstore_abstractions::*;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let provider = eventstores::connect("memory:").await?;
+    /// # let alice = StreamId::new("account", "alice")?;
+    /// # let store = provider.open(&alice).await?;
+    /// store.close().await?;
+    /// assert!(matches!(store.version().await, Err(Error::StoreNotOpen { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// **Contract**
+    /// - `close_releases_the_stream`: before it returns.
+    /// - `close_of_a_stale_session_leaves_the_holder`: only the session's own hold is released.
+    /// - `closing_again_does_nothing`: also when another session holds the stream by then.
+    ///
     /// # Errors
     /// As the storage fails; the session is closed all the same, and its hold ends at its time-out.
     async fn close(&self) -> Result<()>;
-}
-
-/// Computes the state at a version from the snapshot before it and the events since: see
-/// [`EventStoreExt::snapshot_all`].
-type Fold<'a> = dyn FnMut(Option<&Snapshot>, &[RecordedEvent]) -> Result<EventMessage> + Send + 'a;
-
-/// Short forms of what an [`EventStore`] does.
-#[async_trait]
-pub trait EventStoreExt: EventStore {
-    /// Appends `events` durably, all or nothing.
-    ///
-    /// # Errors
-    /// As [`append_with`](EventStore::append_with).
-    async fn append<I>(&self, events: I) -> Result<Appended>
-    where
-        I: IntoIterator<Item = EventMessage> + Send,
-    {
-        let events = events.into_iter().collect();
-        self.append_with(events, AppendOptions::default()).await
-    }
-
-    /// The newest snapshot, if any, and the events after it, in memory.
-    ///
-    /// # Errors
-    /// As [`read_with`](EventStore::read_with).
-    async fn read(&self) -> Result<History> {
-        self.read_with(ReadOptions::replay()).await?.collect().await
-    }
-
-    /// All events from version 1, in memory.
-    ///
-    /// # Errors
-    /// As [`read_with`](EventStore::read_with).
-    async fn read_without_snapshots(&self) -> Result<Vec<RecordedEvent>> {
-        self.read_with(ReadOptions::replay().without_snapshots())
-            .await?
-            .events
-            .collect()
-            .await
-    }
-
-    /// The state as of `version`: the newest snapshot not above it and the events up to it, in memory.
-    ///
-    /// # Errors
-    /// As [`read_with`](EventStore::read_with).
-    async fn read_as_of(&self, version: Version) -> Result<History> {
-        self.read_with(ReadOptions::as_of(version)).await?.collect().await
-    }
-
-    /// The events numbered `first` to `last`, both included, in memory; those that there are.
-    ///
-    /// # Errors
-    /// As [`read_with`](EventStore::read_with).
-    async fn read_slice(&self, first: Version, last: Version) -> Result<Vec<RecordedEvent>> {
-        self.read_with(ReadOptions::slice(first, last))
-            .await?
-            .events
-            .collect()
-            .await
-    }
-
-    /// The version of the newest snapshot: 0 when there is none.
-    ///
-    /// # Errors
-    /// As [`read_snapshot`](EventStore::read_snapshot).
-    async fn last_snapshot_version(&self) -> Result<Version> {
-        Ok(self
-            .read_snapshot(Version::MAX)
-            .await?
-            .map_or(Version::ZERO, |snapshot| snapshot.version))
-    }
-
-    /// Takes a snapshot at `interval`, 2 · `interval` and so on, up to the stream's version.
-    ///
-    /// `fold` is called once per snapshot, in order, with the snapshot before it and the `interval` events since,
-    /// and returns the state: every event is read and folded once. Each snapshot is a commit of its own, so that
-    /// those taken before an error stay. Returns how many were taken.
-    ///
-    /// # Errors
-    /// Those of the session check; [`Error::InvalidInput`] when `interval` is 0; what `fold` returns (see
-    /// [`Error::application`]).
-    async fn snapshot_all<F>(&self, interval: u64, mut fold: F) -> Result<u64>
-    where
-        F: FnMut(Option<&Snapshot>, &[RecordedEvent]) -> Result<EventMessage> + Send,
-    {
-        snapshot_all(self, interval, &mut fold).await
-    }
-}
-
-impl<T: EventStore + ?Sized> EventStoreExt for T {}
-
-async fn snapshot_all<S: EventStore + ?Sized>(store: &S, interval: u64, fold: &mut Fold<'_>) -> Result<u64> {
-    if interval == 0 {
-        return Err(Error::invalid(
-            "an interval of 0 events takes no snapshots; use 1 or more",
-        ));
-    }
-    let mut events = store
-        .read_with(ReadOptions::replay().without_snapshots())
-        .await?
-        .events;
-    let mut previous: Option<Snapshot> = None;
-    let mut since = Vec::new();
-    let mut taken = 0;
-    while let Some(event) = events.next().await {
-        let event = event?;
-        let version = event.version;
-        let recorded_at = event.recorded_at;
-        since.push(event);
-        if version.get() % interval == 0 {
-            let message = fold(previous.as_ref(), &since)?;
-            store.snapshot(version, message.clone()).await?;
-            previous = Some(Snapshot::new(version, recorded_at, message));
-            since.clear();
-            taken += 1;
-        }
-    }
-    Ok(taken)
 }
