@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// A [`KeyValueStore`] over another one that does what it is told to do wrong, and is transparent otherwise.
 ///
@@ -34,7 +34,8 @@ use tokio::sync::watch;
 pub struct FaultStore {
     inner: Arc<dyn KeyValueStore>,
     commit_faults: Mutex<VecDeque<CommitFault>>,
-    read_faults: Mutex<VecDeque<Error>>,
+    /// Each with the reads that pass before it.
+    read_faults: Mutex<VecDeque<(usize, Error)>>,
     commits: AtomicU64,
 }
 
@@ -54,11 +55,23 @@ pub struct Gate {
     release: watch::Sender<()>,
 }
 
+/// A commit that its caller has given up and that is still on its way, as after a time-out. Dropping it loses it.
+#[derive(Debug)]
+pub struct Straggler {
+    commit: oneshot::Receiver<(Batch, Durability)>,
+    inner: Arc<dyn KeyValueStore>,
+}
+
 #[derive(Debug)]
 enum CommitFault {
-    Fail(Moment, Error),
+    Detach(Error, oneshot::Sender<(Batch, Durability)>),
+    At(Moment, Event),
+}
+
+#[derive(Debug)]
+enum Event {
+    Fail(Error),
     Hold {
-        moment: Moment,
         reached: watch::Sender<bool>,
         release: watch::Receiver<()>,
     },
@@ -89,27 +102,44 @@ impl FaultStore {
 
     /// Makes the next commit without a fault end with `error` at `moment`.
     pub fn fail_next_commit(&self, moment: Moment, error: Error) {
-        locked(&self.commit_faults).push_back(CommitFault::Fail(moment, error));
+        locked(&self.commit_faults).push_back(CommitFault::At(moment, Event::Fail(error)));
     }
 
     /// Makes the next commit without a fault wait at `moment` until the gate is released or dropped.
     pub fn hold_next_commit(&self, moment: Moment) -> Gate {
         let (reached, gate_reached) = watch::channel(false);
         let (gate_release, release) = watch::channel(());
-        locked(&self.commit_faults).push_back(CommitFault::Hold {
-            moment,
-            reached,
-            release,
-        });
+        let hold = Event::Hold { reached, release };
+        locked(&self.commit_faults).push_back(CommitFault::At(moment, hold));
         Gate {
             reached: gate_reached,
             release: gate_release,
         }
     }
 
+    /// Makes the next commit without a fault end with `error` at once, and land later, or never.
+    pub fn detach_next_commit(&self, error: Error) -> Straggler {
+        let (sender, commit) = oneshot::channel();
+        locked(&self.commit_faults).push_back(CommitFault::Detach(error, sender));
+        Straggler {
+            commit,
+            inner: Arc::clone(&self.inner),
+        }
+    }
+
     /// Makes the next read (`get`, `get_many` or `scan`) without a fault end with `error`.
     pub fn fail_next_read(&self, error: Error) {
-        locked(&self.read_faults).push_back(error);
+        self.fail_read_after(0, error);
+    }
+
+    /// Lets `reads` reads pass, counted from the fault before it, and makes the one after them end with `error`.
+    pub fn fail_read_after(&self, reads: usize, error: Error) {
+        locked(&self.read_faults).push_back((reads, error));
+    }
+
+    /// Forgets the faults that have not happened yet, and says how many there were.
+    pub fn forget_faults(&self) -> usize {
+        locked(&self.commit_faults).drain(..).count() + locked(&self.read_faults).drain(..).count()
     }
 
     /// Changes the stored value of `key` in place, as a damaged disk would.
@@ -162,23 +192,23 @@ impl FaultStore {
     }
 
     fn take_read_fault(&self) -> Result<()> {
-        locked(&self.read_faults).pop_front().map_or(Ok(()), Err)
+        let mut faults = locked(&self.read_faults);
+        match faults.front_mut() {
+            Some((0, _)) => faults.pop_front().map_or(Ok(()), |(_, error)| Err(error)),
+            Some((passing, _)) => {
+                *passing -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 }
 
-impl CommitFault {
-    fn moment(&self) -> Moment {
-        match self {
-            Self::Fail(moment, _) | Self::Hold { moment, .. } => *moment,
-        }
-    }
-
+impl Event {
     async fn happen(self) -> Result<()> {
         match self {
-            Self::Fail(_, error) => Err(error),
-            Self::Hold {
-                reached, mut release, ..
-            } => {
+            Self::Fail(error) => Err(error),
+            Self::Hold { reached, mut release } => {
                 reached.send_replace(true);
                 // A dropped gate is an open one.
                 let _ = release.changed().await;
@@ -206,6 +236,21 @@ impl Gate {
     }
 }
 
+impl Straggler {
+    /// Carries out the commit, which must have been begun.
+    ///
+    /// # Errors
+    /// As the store beneath fails.
+    ///
+    /// # Panics
+    /// When no commit has been begun since.
+    pub async fn land(self) -> Result<Outcome> {
+        let begun = self.commit.await;
+        let (batch, durability) = begun.expect("a commit was begun before it can land");
+        self.inner.commit(batch, durability).await
+    }
+}
+
 #[async_trait]
 impl KeyValueStore for FaultStore {
     fn capabilities(&self) -> Capabilities {
@@ -229,15 +274,24 @@ impl KeyValueStore for FaultStore {
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
         self.commits.fetch_add(1, Ordering::SeqCst);
-        let mut fault = locked(&self.commit_faults).pop_front();
-        if let Some(before) = fault.take_if(|fault| fault.moment() == Moment::BeforeApplying) {
-            before.happen().await?;
+        let fault = locked(&self.commit_faults).pop_front();
+        match fault {
+            None => self.inner.commit(batch, durability).await,
+            Some(CommitFault::Detach(error, straggler)) => {
+                // A straggler that nobody holds any more is lost.
+                let _ = straggler.send((batch, durability));
+                Err(error)
+            }
+            Some(CommitFault::At(Moment::BeforeApplying, event)) => {
+                event.happen().await?;
+                self.inner.commit(batch, durability).await
+            }
+            Some(CommitFault::At(Moment::AfterApplying, event)) => {
+                let outcome = self.inner.commit(batch, durability).await?;
+                event.happen().await?;
+                Ok(outcome)
+            }
         }
-        let outcome = self.inner.commit(batch, durability).await?;
-        if let Some(after) = fault {
-            after.happen().await?;
-        }
-        Ok(outcome)
     }
 
     async fn close(&self) -> Result<()> {

@@ -161,3 +161,38 @@ async fn damage_to_an_absent_key_is_an_error_that_names_it() {
     assert!(store.remove(b"k").await.is_err());
     assert!(store.rename(b"k", b"l").await.is_err());
 }
+
+#[tokio::test]
+async fn straggler_lands_when_it_is_told_to_and_not_before() {
+    let store = store();
+    let straggler = store.detach_next_commit(unknown());
+    assert!(put(&store, "k", "1").await.is_err());
+    assert_eq!(value(&store, "k").await, None);
+    assert_eq!(straggler.land().await.expect("it lands"), Outcome::Applied);
+    assert_eq!(value(&store, "k").await.as_deref(), Some("1"));
+}
+
+#[tokio::test]
+async fn read_fails_after_those_that_pass() {
+    let store = store();
+    store.fail_read_after(2, unknown());
+    store.fail_next_read(unknown());
+    let mut outcomes = Vec::new();
+    for _ in 0..5 {
+        outcomes.push(store.get(b"k").await.is_ok());
+    }
+    assert_eq!(outcomes, [true, true, false, false, true]);
+}
+
+#[tokio::test]
+async fn forgotten_faults_never_happen() {
+    let store = store();
+    store.fail_next_commit(Moment::BeforeApplying, unknown());
+    store.fail_next_read(unknown());
+    assert_eq!((store.forget_faults(), store.forget_faults()), (2, 0));
+    assert_eq!(
+        put(&store, "k", "1").await.expect("nothing fails"),
+        Outcome::Applied
+    );
+    assert_eq!(value(&store, "k").await.as_deref(), Some("1"));
+}

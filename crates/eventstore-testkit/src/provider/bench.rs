@@ -255,6 +255,16 @@ pub(super) fn numbered(count: usize) -> Vec<EventMessage> {
         .collect()
 }
 
+/// How an engine fails that has done nothing.
+pub(super) fn unavailable() -> kv_core::Error {
+    kv_core::Error::unavailable("the disk is busy", "a fault of the suite")
+}
+
+/// How an engine fails that may have done it.
+pub(super) fn unknown() -> kv_core::Error {
+    kv_core::Error::outcome_unknown("the answer was lost", "a fault of the suite")
+}
+
 pub(super) fn text(message: &EventMessage) -> String {
     String::from_utf8_lossy(&message.payload.bytes).into_owned()
 }

@@ -2,8 +2,8 @@
 
 use super::Case;
 use super::{
-    appends, corruption, defects, expectations, idempotency, log, names, races, reads, reopen, selections,
-    sessions, snapshots, stale, waiting,
+    appends, corruption, defects, drops, expectations, faults, idempotency, log, names, races, reads, reopen,
+    selections, sessions, snapshots, stale, waiting,
 };
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
@@ -118,6 +118,18 @@ macro_rules! __provider_cases {
             reopen::acked_is_kept,
             reopen::restart_frees_held_streams,
             reopen::dropped_future_is_safe,
+            drops::dropped_future_is_safe_while_queued,
+            drops::dropped_future_is_safe_while_its_commit_is_held,
+            drops::dropped_future_is_safe_for_an_open,
+            drops::dropped_future_is_safe_in_a_session,
+            drops::dropped_future_is_safe_when_the_provider_goes_too,
+            faults::failed_append_writes_nothing_when_its_commit_fails,
+            faults::write_after_an_unknown_outcome_follows_what_is_stored,
+            faults::retry_after_an_unknown_outcome_applies_once,
+            faults::straggling_commit_lands_first_or_never,
+            faults::failing_reread_is_no_conflict,
+            faults::every_caller_of_a_failed_commit_is_told,
+            faults::open_with_an_unknown_outcome_frees_the_stream_in_time,
             corruption::corruption_is_reported,
             corruption::missing_record_is_reported,
             corruption::damage_names_stream_and_version,
