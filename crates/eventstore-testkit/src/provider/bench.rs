@@ -12,6 +12,7 @@ use kv_core::{Bytes, Entry, KeyValueStore, Scan};
 
 use super::ProviderHarness;
 use super::meter::Meter;
+use super::shared_engine::Shared;
 use crate::clock::ManualClock;
 use crate::fault::FaultStore;
 
@@ -48,6 +49,21 @@ impl<'a> Bench<'a> {
         Self::over(harness, settings, Arc::new(ManualClock::new()), engine)
             .await
             .expect("a provider opens over an engine that opens")
+    }
+
+    /// Two providers over one engine that says that it is shared, each with a clock and faults of its own, as if
+    /// each were in a process of its own.
+    pub(super) async fn pair(harness: &'a dyn ProviderHarness) -> (Self, Self) {
+        let engine = harness.engine().await.expect("the harness opens an engine");
+        let engine: Arc<dyn KeyValueStore> = Arc::new(Shared(engine));
+        let mut benches = Vec::new();
+        for _ in 0..2 {
+            let (clock, engine) = (Arc::new(ManualClock::new()), FaultStore::new(Arc::clone(&engine)));
+            let bench = Self::over(harness, Settings::default(), clock, engine).await;
+            benches.push(bench.expect("a provider opens over an engine that is shared"));
+        }
+        let second = benches.pop().expect("two were opened");
+        (benches.pop().expect("two were opened"), second)
     }
 
     async fn over(

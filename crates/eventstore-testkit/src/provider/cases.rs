@@ -3,7 +3,7 @@
 use super::Case;
 use super::{
     appends, corruption, defects, drops, expectations, faults, idempotency, log, names, races, reads, reopen,
-    selections, sessions, snapshots, stale, waiting,
+    selections, sessions, shared, snapshots, stale, waiting,
 };
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
@@ -130,6 +130,16 @@ macro_rules! __provider_cases {
             faults::failing_reread_is_no_conflict,
             faults::every_caller_of_a_failed_commit_is_told,
             faults::open_with_an_unknown_outcome_frees_the_stream_in_time,
+            shared::expected_version_is_linearizable_across_providers,
+            shared::versions_have_no_gaps_across_providers,
+            shared::positions_have_no_gaps_across_providers,
+            shared::held_stream_refuses_writes_across_providers,
+            shared::waiting_open_gets_the_stream_across_providers,
+            shared::stale_session_cannot_write_across_providers,
+            shared::expired_session_stays_expired_across_providers,
+            shared::idempotent_append_applies_once_across_providers,
+            shared::straggling_commit_lands_first_or_never_across_providers,
+            shared::clock_jumps_are_safe_across_providers,
             corruption::corruption_is_reported,
             corruption::missing_record_is_reported,
             corruption::damage_names_stream_and_version,

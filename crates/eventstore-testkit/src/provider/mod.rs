@@ -46,6 +46,8 @@ pub mod reads;
 pub mod reopen;
 pub mod selections;
 pub mod sessions;
+pub mod shared;
+mod shared_engine;
 pub mod snapshots;
 pub mod stale;
 pub mod waiting;
