@@ -16,6 +16,10 @@ use crate::{Error, Result};
 /// let moment: Timestamp = "2026-11-23T10:30:00.25Z".parse()?;
 /// assert_eq!(moment.to_string(), "2026-11-23T10:30:00.25Z");
 /// assert_eq!(moment.as_micros() % 1_000_000, 250_000);
+///
+/// let later = moment.saturating_add(std::time::Duration::from_secs(60));
+/// assert_eq!(later.saturating_since(moment).as_secs(), 60);
+/// assert!(Timestamp::now() > Timestamp::from_micros(0));
 /// # Ok::<(), eventstore_abstractions::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,8 +127,27 @@ impl From<Timestamp> for String {
 
 /// Where a store takes its time from. Tests and simulations inject their own.
 ///
-/// No promise of a store depends on the clock being right: one that jumps may end a session early or late, and
-/// never lets two sessions write to one stream.
+/// No promise of a store depends on the clock being right: one that jumps may end a session early or
+/// late, and never lets two sessions write to one stream.
+///
+/// ```
+/// use eventstore_abstractions::{Clock, Timestamp};
+///
+/// /// A clock that stands still, for a test in which no time passes.
+/// #[derive(Debug)]
+/// struct Stopped(Timestamp);
+///
+/// #[async_trait::async_trait]
+/// impl Clock for Stopped {
+///     fn now(&self) -> Timestamp {
+///         self.0
+///     }
+///
+///     async fn sleep_until(&self, deadline: Timestamp) {
+///         assert!(deadline <= self.0, "a clock that stands still never reaches {deadline}");
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Clock: Debug + Send + Sync + 'static {
     /// What time it is.

@@ -7,12 +7,32 @@ use crate::{
 };
 
 /// A cause from below, kept as a source without naming its type.
+///
+/// ```
+/// use eventstore_abstractions::BoxError;
+///
+/// let cause: BoxError = "the disk is gone".into();
+/// ```
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// The result of a call to an event store.
+///
+/// ```
+/// fn parse(text: &str) -> eventstore_abstractions::Result<eventstore_abstractions::Timestamp> {
+///     text.parse()
+/// }
+/// assert!(parse("yesterday").is_err());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Who holds a stream, and until when.
+///
+/// ```
+/// use eventstore_abstractions::{HeldBy, SessionId, Timestamp};
+///
+/// let held_by = HeldBy::new(SessionId::generate(), "nightly import", Timestamp::from_micros(0));
+/// assert!(held_by.to_string().ends_with("of nightly import until 1970-01-01T00:00:00Z"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeldBy {
@@ -46,8 +66,8 @@ impl std::fmt::Display for HeldBy {
     }
 }
 
-/// How an event store fails, by what the caller can do about it. A failed write has written nothing, except where
-/// [`outcome_unknown`](Self::outcome_unknown) says otherwise.
+/// How an event store fails, by what the caller can do about it. A failed write has written nothing,
+/// except where [`outcome_unknown`](Self::outcome_unknown) says otherwise.
 ///
 /// The text names the thing and the remedy. The cause, where there is one, is the
 /// [`source`](std::error::Error::source), which the text does not repeat: print the whole chain.
@@ -60,8 +80,11 @@ impl std::fmt::Display for HeldBy {
 ///     expected: ExpectedVersion::NoStream,
 ///     actual: Version::new(3),
 /// };
-/// assert!(error.is_conflict());
-/// assert_eq!(error.to_string(), "stream account/alice: expected no events, but it is at version 3; read it again and decide anew");
+/// assert!(error.is_conflict() && !error.is_retryable() && !error.outcome_unknown());
+/// assert_eq!(
+///     error.to_string(),
+///     "stream account/alice: expected no events, but it is at version 3; read it again and decide anew"
+/// );
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +97,8 @@ pub enum Error {
         stream: StreamId,
         /// What the append expects. For a message's sequence number, the version just before it.
         expected: ExpectedVersion,
-        /// The version that the stream has. For a message's sequence number, the version just before the message.
+        /// The version that the stream has. For a message's sequence number, the version just before
+        /// the message.
         actual: Version,
     },
     /// The session was closed: open another.
@@ -163,10 +187,11 @@ pub enum Error {
         /// What is wrong and what is right.
         reason: String,
     },
-    /// The event is of a type that the decoder does not know: add the type, or tell the decoder to skip or keep it.
+    /// The event is of a type that the decoder does not know: add the type, or tell the decoder to skip
+    /// or keep it.
     #[error(
-        "event type {type_name} of schema version {schema_version} is unknown; add it to the event set, or let the \
-         decoder skip it or keep it raw"
+        "event type {type_name} of schema version {schema_version} is unknown; \
+         add it to the event set, or let the decoder skip it or keep it raw"
     )]
     UnknownEventType {
         /// The type's name.
@@ -184,7 +209,8 @@ pub enum Error {
         /// The codec's own error.
         source: BoxError,
     },
-    /// Code of the application that was called by the library failed: this error is its error, text and sources.
+    /// Code of the application that was called by the library failed: this error is its error, text and
+    /// sources.
     #[error(transparent)]
     Application {
         /// Its error.
@@ -208,7 +234,8 @@ pub enum Error {
         #[source]
         source: Option<BoxError>,
     },
-    /// A write was begun and its end is not known. Append again with the same message ids: they are recognised.
+    /// A write was begun and its end is not known. Append again with the same message ids: they are
+    /// recognised.
     #[error(
         "the write may or may not have happened: {reason}; append again with the same message ids to find out"
     )]
@@ -219,7 +246,8 @@ pub enum Error {
         #[source]
         source: Option<BoxError>,
     },
-    /// The location cannot be opened as it is: another process has it, it holds something else, or the URL is wrong.
+    /// The location cannot be opened as it is: another process has it, it holds something else, or the
+    /// URL is wrong.
     #[error("cannot open the store: {reason}")]
     CannotOpen {
         /// What stands in the way and what to do.
@@ -235,6 +263,13 @@ pub enum Error {
 
 impl Error {
     /// An [`Error::InvalidInput`]: say what is wrong and what is right.
+    ///
+    /// ```
+    /// use eventstore_abstractions::Error;
+    ///
+    /// let error = Error::invalid("an amount of 0 is not possible; use 1 or more");
+    /// assert_eq!(error.to_string(), "an amount of 0 is not possible; use 1 or more");
+    /// ```
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::InvalidInput {
             reason: reason.into(),
@@ -242,6 +277,14 @@ impl Error {
     }
 
     /// An [`Error::Application`].
+    ///
+    /// ```
+    /// use eventstore_abstractions::{Error, RecordedEvent, Result};
+    ///
+    /// fn apply(balance: i64, event: &RecordedEvent) -> Result<i64> {
+    ///     balance.checked_add(1).ok_or_else(|| Error::application("the balance is too large"))
+    /// }
+    /// ```
     pub fn application(source: impl Into<BoxError>) -> Self {
         Self::Application {
             source: source.into(),

@@ -12,6 +12,7 @@ use crate::text::text_type;
 ///
 /// let id = MessageId::generate();
 /// assert_eq!(id.to_string().parse::<MessageId>()?, id);
+/// assert_eq!(MessageId::from_uuid(id.as_uuid()), id);
 /// # Ok::<(), eventstore_abstractions::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +20,13 @@ use crate::text::text_type;
 pub struct MessageId(Uuid);
 
 /// Identifies a session: an exclusive, expiring hold on one stream.
+///
+/// ```
+/// use eventstore_abstractions::SessionId;
+///
+/// let id = SessionId::generate();
+/// assert_eq!(SessionId::from_uuid(id.as_uuid()), id);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(Uuid);
@@ -76,21 +84,55 @@ uuid_type!(SessionId, "session id");
 
 text_type! {
     /// Ties together everything that came of one request.
+    ///
+    /// ```
+    /// use eventstore_abstractions::CorrelationId;
+    ///
+    /// let id = CorrelationId::new("request-7")?;
+    /// assert_eq!(id.as_str(), "request-7");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     CorrelationId, "correlation id", max 255
 }
 
 text_type! {
     /// Names the message that directly caused an event.
+    ///
+    /// ```
+    /// use eventstore_abstractions::CausationId;
+    ///
+    /// let id = CausationId::new("command-17")?;
+    /// assert_eq!(id.as_str(), "command-17");
+    /// // Usually it is the id of a message of this store.
+    /// let id = CausationId::from(eventstore_abstractions::MessageId::generate());
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     CausationId, "causation id", max 255
 }
 
 text_type! {
     /// Names the user on whose behalf an event happened.
+    ///
+    /// ```
+    /// use eventstore_abstractions::UserId;
+    ///
+    /// let id = UserId::new("alice")?;
+    /// assert_eq!(id.as_str(), "alice");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     UserId, "user id", max 255
 }
 
 text_type! {
     /// Names the user's session in the application; unrelated to a [`SessionId`] of a store.
+    ///
+    /// ```
+    /// use eventstore_abstractions::UserSessionId;
+    ///
+    /// let id = UserSessionId::new("browser-3")?;
+    /// assert_eq!(id.as_str(), "browser-3");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     UserSessionId, "user session id", max 255
 }
 
@@ -98,11 +140,27 @@ text_type! {
     /// Marks an append that may be tried again: a second append with the same id and content is not applied.
     ///
     /// All events of one command usually carry the id of the command.
+    ///
+    /// ```
+    /// use eventstore_abstractions::IdempotencyId;
+    ///
+    /// let id = IdempotencyId::new("command-17")?;
+    /// assert_eq!(id.as_str(), "command-17");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     IdempotencyId, "idempotency id", max 128
 }
 
 text_type! {
     /// A label for who may see or handle an event.
+    ///
+    /// ```
+    /// use eventstore_abstractions::Scope;
+    ///
+    /// let id = Scope::new("audit")?;
+    /// assert_eq!(id.as_str(), "audit");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     Scope, "scope", max 255
 }
 
@@ -119,6 +177,16 @@ impl From<MessageId> for CorrelationId {
 }
 
 /// What an earlier append to a stream is recognised by.
+///
+/// ```
+/// use eventstore_abstractions::{IdempotencyId, IdempotencyKey, MessageId};
+///
+/// let command = IdempotencyKey::from(IdempotencyId::new("command-17")?);
+/// let message = IdempotencyKey::from(MessageId::generate());
+/// assert_eq!(command.to_string(), "idempotency id command-17");
+/// # let _ = message;
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum IdempotencyKey {
     /// The id of one of its messages.

@@ -8,6 +8,15 @@ use crate::{
 };
 
 /// What is said about an event: what the message is, and in which context it arose.
+///
+/// ```
+/// use eventstore_abstractions::{EventMessage, Scope};
+///
+/// let mut event = EventMessage::json("Deposited", &500)?;
+/// event.metadata.message.schema_version = 2;
+/// event.metadata.context.scopes = vec![Scope::new("audit")?];
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metadata {
@@ -18,11 +27,12 @@ pub struct Metadata {
     pub context: ContextMetadata,
 }
 
-/// What a message is.
+/// What a message is. See [`Metadata`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MessageMetadata {
-    /// Unique id of the message; a UUIDv7 unless set. It is recognised when it is appended to its stream again.
+    /// Unique id of the message; a UUIDv7 unless set. It is recognised when it is appended to its
+    /// stream again.
     pub id: MessageId,
     /// Name of the event's type.
     pub type_name: TypeName,
@@ -87,8 +97,18 @@ impl Metadata {
         Self::new_at(MessageId::generate(), type_name, Timestamp::now())
     }
 
-    /// Metadata with a given id and time of creation, schema version 1 and no context: for imports and for stores
-    /// that decode records.
+    /// Metadata with a given id and time of creation, schema version 1 and no context: for imports and
+    /// for stores that decode records.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{MessageId, Metadata, Timestamp, TypeName};
+    ///
+    /// // An event of an older system keeps the time at which it happened.
+    /// let happened_at: Timestamp = "2019-05-01T12:00:00Z".parse()?;
+    /// let metadata = Metadata::new_at(MessageId::generate(), TypeName::new("AccountOpened")?, happened_at);
+    /// assert_eq!(metadata.message.created_at, happened_at);
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     #[must_use]
     pub fn new_at(id: MessageId, type_name: TypeName, created_at: Timestamp) -> Self {
         let message = MessageMetadata {

@@ -26,6 +26,14 @@ impl Default for Database {
 
 text_type! {
     /// The name of an event's type, which says how its payload is read. Renaming one orphans stored events.
+    ///
+    /// ```
+    /// use eventstore_abstractions::TypeName;
+    ///
+    /// let id = TypeName::new("MoneyDeposited")?;
+    /// assert_eq!(id.as_str(), "MoneyDeposited");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     TypeName, "event type name", max 255
 }
 
@@ -37,7 +45,8 @@ impl TypeName {
 }
 
 text_type! {
-    /// The category of a stream. Limits are set so that the longest key of a store fits 511 bytes, LMDB's default.
+    /// The category of a stream. Limits are set so that the longest key of a store fits 511 bytes,
+    /// LMDB's default.
     Category, "stream category", max 96
 }
 
@@ -71,8 +80,9 @@ impl StreamId {
     /// The stream of the aggregate `id` in `category`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when a part is empty, longer than [`MAX_CATEGORY_BYTES`](Self::MAX_CATEGORY_BYTES)
-    /// or [`MAX_ID_BYTES`](Self::MAX_ID_BYTES), or has control characters.
+    /// [`Error::InvalidInput`] when a part is empty, longer than
+    /// [`MAX_CATEGORY_BYTES`](Self::MAX_CATEGORY_BYTES) or [`MAX_ID_BYTES`](Self::MAX_ID_BYTES), or has
+    /// control characters.
     pub fn new(category: impl Into<String>, id: impl Into<String>) -> Result<Self> {
         Ok(Self {
             category: Category::new(category)?,
@@ -81,6 +91,14 @@ impl StreamId {
     }
 
     /// The same from shared buffers, without copying: for stores that decode keys.
+    ///
+    /// ```
+    /// use eventstore_abstractions::StreamId;
+    ///
+    /// let key = bytes::Bytes::from_static(b"account|alice");
+    /// assert_eq!(StreamId::from_bytes(key.slice(..7), key.slice(8..))?, StreamId::new("account", "alice")?);
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As [`new`](Self::new), and when a part is not UTF-8.

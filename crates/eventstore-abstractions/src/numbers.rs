@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 /// 1-based number of an event in its stream, without gaps; 0 is the version of an empty stream.
+///
+/// ```
+/// use eventstore_abstractions::Version;
+///
+/// let version = Version::new(3);
+/// assert_eq!((version.get(), version.next(), version.advanced_by(10)), (3, 4.into(), 13.into()));
+/// assert_eq!(Version::ZERO.next(), Version::FIRST);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(u64);
@@ -10,6 +18,14 @@ pub struct Version(u64);
 /// 1-based number of an event in its database's log, without gaps; 0 lies before the first event.
 ///
 /// Nothing ever appears at or below a position that a reader has seen.
+///
+/// ```
+/// use eventstore_abstractions::Position;
+///
+/// let checkpoint = Position::new(41);
+/// assert_eq!((checkpoint.get(), checkpoint.next(), checkpoint.advanced_by(10)), (41, 42.into(), 51.into()));
+/// assert!(Position::ZERO < Position::FIRST);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(u64);

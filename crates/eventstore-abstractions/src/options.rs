@@ -4,13 +4,18 @@ use std::time::Duration;
 
 use crate::{Error, ExpectedVersion, Position, Result, Version};
 
-/// How a session is opened. Fields that are `None` take their value from the provider's [`Settings`](crate::Settings).
+/// How a session is opened. Fields that are `None` take their value from the provider's
+/// [`Settings`](crate::Settings).
 ///
 /// ```
 /// use std::time::Duration;
 /// use eventstore_abstractions::OpenOptions;
 ///
-/// let options = OpenOptions::default().session_timeout(Duration::from_secs(30)).owner("importer");
+/// let options = OpenOptions::default()
+///     .owner("importer")
+///     .session_timeout(Duration::from_secs(30))
+///     .open_timeout(Duration::ZERO);
+/// assert!(options.validate().is_ok());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -60,7 +65,7 @@ impl OpenOptions {
     }
 }
 
-/// When an append may be acknowledged.
+/// When an append may be acknowledged. See [`AppendOptions`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// After it would survive a power cut, as far as the backend can promise it.
@@ -103,7 +108,7 @@ impl AppendOptions {
     }
 }
 
-/// The order of a read.
+/// The order of a read. See [`Selection`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Oldest first.
@@ -128,16 +133,32 @@ fn check_page_size(page_size: usize) -> Result<()> {
 }
 
 /// Which events of a stream are read.
+///
+/// [`ReadOptions`] makes the usual ones; this makes the others:
+///
+/// ```
+/// use eventstore_abstractions::{Direction, ReadOptions, Selection, Version};
+///
+/// let mut options = ReadOptions::backward();
+/// options.selection = Selection::Slice {
+///     first: Version::new(11),
+///     last: Version::new(20),
+///     direction: Direction::Backward,
+/// };
+/// assert!(options.validate().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
     /// What rebuilds the state: a snapshot, unless they are left out, and the events after it.
     Replay {
-        /// The version whose state is wanted; the newest if `None`. One above the stream's version is an error.
+        /// The version whose state is wanted; the newest if `None`. One above the stream's version is
+        /// an error.
         as_of: Option<Version>,
         /// Whether the newest snapshot that fits is used.
         snapshots: bool,
     },
-    /// The events numbered `first` to `last`, both included. What is out of range is left out, without an error.
+    /// The events numbered `first` to `last`, both included. What is out of range is left out, without
+    /// an error.
     Slice {
         /// First version.
         first: Version,
@@ -156,6 +177,8 @@ pub enum Selection {
 /// let now = ReadOptions::replay();
 /// let then = ReadOptions::as_of(Version::new(10)).without_snapshots();
 /// let newest_first = ReadOptions::backward();
+/// let some = ReadOptions::slice(Version::new(11), Version::new(20)).page_size(10);
+/// assert!(some.validate().is_ok());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -250,12 +273,15 @@ impl Default for ReadOptions {
 ///
 /// let after_checkpoint = LogReadOptions::forward_from(Position::new(41).next()).limit(1_000);
 /// let newest_ten = LogReadOptions::backward().limit(10);
+/// let before = LogReadOptions::backward_from(Position::new(40)).page_size(10);
+/// let everything = LogReadOptions::forward();
+/// assert!(everything.validate().is_ok());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogReadOptions {
-    /// Position of the first event that is read. Forward, the read is empty when the log ends before it; backward,
-    /// it then begins at the end of the log.
+    /// Position of the first event that is read. Forward, the read is empty when the log ends before
+    /// it; backward, it then begins at the end of the log.
     pub from: Position,
     /// The order.
     pub direction: Direction,

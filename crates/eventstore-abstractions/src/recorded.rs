@@ -4,6 +4,21 @@ use crate::typed::{DomainEvent, PayloadCodec};
 use crate::{EventMessage, Position, Result, StreamId, Timestamp, Version};
 
 /// An event as it is stored: the message, plus what the store added.
+///
+/// ```
+/// use eventstore_abstractions::{EventMessage, Position, RecordedEvent, StreamId, Timestamp, Version};
+///
+/// // A store makes it; a test that needs no store does so, too.
+/// let event = RecordedEvent::new(
+///     StreamId::new("account", "alice")?,
+///     Version::FIRST,
+///     Position::FIRST,
+///     Timestamp::now(),
+///     EventMessage::json("Deposited", &500)?,
+/// );
+/// assert_eq!(event.message.type_name(), "Deposited");
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordedEvent {
@@ -39,7 +54,8 @@ impl RecordedEvent {
     }
 }
 
-/// The state of a stream at a version, kept beside the events, never instead of them.
+/// The state of a stream at a version, kept beside the events, never instead of them. See
+/// [`decode`](Self::decode) for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -62,8 +78,8 @@ impl Snapshot {
         }
     }
 
-    /// The state, which `codec` wrote. `None` when it is of another type or schema version than `S`, be it older or
-    /// newer: read the events without snapshots then, which always leads to the same state.
+    /// The state, which `codec` wrote. `None` when it is of another type or schema version than `S`, be
+    /// it older or newer: read the events without snapshots then, which always leads to the same state.
     ///
     /// ```
     /// use eventstore_abstractions::typed::{DomainEvent, Json};
@@ -94,13 +110,20 @@ impl Snapshot {
 }
 
 /// What an append did.
+///
+/// ```
+/// use eventstore_abstractions::{Appended, Position, Version};
+///
+/// let appended = Appended::new(Version::new(3), Position::new(41), 2);
+/// assert_eq!(appended.version.get() - appended.events, 1, "the version before");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Appended {
     /// The stream's version after it: that of the last event appended, or the current one if there was none.
     pub version: Version,
-    /// A reader of the log that has read up to here has seen the append: the position of the last event appended,
-    /// or the end of the log if there was none.
+    /// A reader of the log that has read up to here has seen the append: the position of the last event
+    /// appended, or the end of the log if there was none.
     pub position: Position,
     /// How many events were appended.
     pub events: u64,
@@ -119,6 +142,19 @@ impl Appended {
 }
 
 /// What is needed to rebuild a state: a snapshot, if one was used, and the events after it.
+///
+/// ```
+/// use eventstore_abstractions::{EventLog, EventLogExt, History, Result, StreamId};
+///
+/// async fn describe(log: &dyn EventLog, stream: &StreamId) -> Result<String> {
+///     let history: History = log.read(stream).await?.collect().await?;
+///     let (version, events) = (history.version(), history.events.len());
+///     Ok(match history.snapshot {
+///         Some(snapshot) => format!("version {version}: from {}, {events} events on", snapshot.version),
+///         None => format!("version {version}: {events} events"),
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct History {

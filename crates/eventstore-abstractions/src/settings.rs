@@ -10,7 +10,10 @@ use crate::{Database, Error, OpenOptions, Result};
 /// use std::time::Duration;
 /// use eventstore_abstractions::{Database, Settings};
 ///
-/// let settings = Settings::default().database(Database::new("tenant-7")?).open_timeout(Duration::ZERO);
+/// let settings = Settings::default()
+///     .database(Database::new("tenant-7")?)
+///     .session_timeout(Duration::from_secs(30))
+///     .open_timeout(Duration::ZERO);
 /// settings.validate()?;
 /// # Ok::<(), eventstore_abstractions::Error>(())
 /// ```
@@ -80,6 +83,17 @@ impl Settings {
     }
 
     /// These settings with the time-outs of `options` where it has any, checked.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use eventstore_abstractions::{OpenOptions, Settings};
+    ///
+    /// let options = OpenOptions::default().open_timeout(Duration::ZERO);
+    /// let settings = Settings::default().overridden_by(&options)?;
+    /// assert_eq!(settings.open_timeout, Duration::ZERO);
+    /// assert_eq!(settings.session_timeout, Duration::from_secs(60));
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when a time-out or the owner is out of its limits.

@@ -11,8 +11,9 @@ use crate::{History, RecordedEvent, Result, Snapshot};
 
 /// Events in order, read page by page: it holds a bounded amount of memory however many there are.
 ///
-/// It is a [`futures_core::Stream`]; [`next`](Self::next) and [`collect`](Self::collect) need no further crate. It
-/// reads what was there when the read began, and ends. After an error it yields nothing more.
+/// It is a [`futures_core::Stream`]; [`next`](Self::next) and [`collect`](Self::collect) need no
+/// further crate. It reads what was there when the read began, and ends. After an error it yields
+/// nothing more.
 ///
 /// ```
 /// use eventstore_abstractions::{EventLog, LogReadOptions, Result};
@@ -32,6 +33,21 @@ pub struct EventStream {
 
 impl EventStream {
     /// Wraps a stream: for implementations of a store.
+    ///
+    /// ```
+    /// use std::future::ready;
+    ///
+    /// use eventstore_abstractions::{EventStream, RecordedEvent, Result};
+    /// use futures_util::StreamExt;
+    ///
+    /// /// The events of one category of a log.
+    /// fn of_accounts(events: EventStream) -> EventStream {
+    ///     EventStream::new(events.filter(|event: &Result<RecordedEvent>| {
+    ///         // An error is passed on.
+    ///         ready(!matches!(event, Ok(event) if event.stream.category() != "account"))
+    ///     }))
+    /// }
+    /// ```
     #[must_use]
     pub fn new(inner: impl Stream<Item = Result<RecordedEvent>> + Send + 'static) -> Self {
         Self {
@@ -39,8 +55,8 @@ impl EventStream {
         }
     }
 
-    /// The given events without a store: for an [`EventLog`](crate::EventLog) made up for a test. An error comes last,
-    /// as in the streams of a store.
+    /// The given events without a store: for an [`EventLog`](crate::EventLog) made up for a test. An
+    /// error comes last, as in the streams of a store.
     ///
     /// ```
     /// use eventstore_abstractions::{Error, EventStream, Replay};
@@ -105,6 +121,24 @@ impl<I: Iterator<Item = Result<RecordedEvent>>> Stream for Given<I> {
 }
 
 /// What is needed to rebuild a state: a snapshot, if one was used, and the events after it as a stream.
+///
+/// ```
+/// use eventstore_abstractions::typed::{Json, PayloadCodec};
+/// use eventstore_abstractions::{EventLog, EventLogExt, Result, StreamId};
+///
+/// /// Adds up numbers, event by event: a long history needs no more memory than a short one.
+/// async fn sum(log: &dyn EventLog, stream: &StreamId) -> Result<u64> {
+///     let mut replay = log.read(stream).await?;
+///     let mut sum = match &replay.snapshot {
+///         Some(snapshot) => Json.decode(&snapshot.message.payload)?,
+///         None => 0,
+///     };
+///     while let Some(event) = replay.events.next().await {
+///         sum += Json.decode::<u64>(&event?.message.payload)?;
+///     }
+///     Ok(sum)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Replay {
     /// The snapshot to start from; without one, start from nothing.
@@ -114,7 +148,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The whole replay in memory.
+    /// The whole replay in memory. See [`History`] for an example.
     ///
     /// # Errors
     /// The first error that the stream of events yields.

@@ -4,8 +4,8 @@ use crate::Error;
 
 /// Checks the rules that all names and ids share: not empty, not over `max_bytes`, no control characters.
 ///
-/// Control characters are refused because they make names that look alike and differ; NUL among them also ends a
-/// component in the key layouts of engines.
+/// Control characters are refused because they make names that look alike and differ; NUL among them
+/// also ends a component in the key layouts of engines.
 pub(crate) fn check(what: &'static str, max_bytes: usize, text: &str) -> Result<(), Error> {
     if text.is_empty() {
         return Err(Error::invalid(format!(

@@ -6,7 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{ContentType, Error, Payload, Result};
 
-/// How a payload becomes bytes and back. The content type is recorded with every event, so that a reader can tell.
+/// How a payload becomes bytes and back. The content type is recorded with every event, so that a
+/// reader can tell.
 ///
 /// ```
 /// use eventstore_abstractions::typed::PayloadCodec;
@@ -96,6 +97,16 @@ pub trait PayloadCodec: Send + Sync + 'static {
 }
 
 /// JSON, the codec that is used unless another is named.
+///
+/// ```
+/// use eventstore_abstractions::Payload;
+/// use eventstore_abstractions::typed::{Json, PayloadCodec};
+///
+/// let payload = Payload::encode(&Json, &(1, "a"))?;
+/// assert_eq!(payload.bytes, r#"[1,"a"]"#);
+/// assert_eq!(Json.decode::<(u8, String)>(&payload)?, (1, "a".to_owned()));
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json;
 

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use crate::typed::{EventSet, Json, PayloadCodec};
 use crate::{Error, EventMessage, Result};
 
-/// What a decoder does with an event whose type, at its schema version, is not in the set.
+/// What a decoder does with an event whose type, at its schema version, is not in the set. See
+/// [`Decoder`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UnknownTypes {
     /// It is an error that names the type. A state that left out an event unnoticed would be wrong.
@@ -17,7 +18,7 @@ pub enum UnknownTypes {
     KeepRaw,
 }
 
-/// An event as it was decoded.
+/// An event as it was decoded. See [`Decoder`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded<E> {
     /// An event of the set.
@@ -39,7 +40,33 @@ impl<E> Decoded<E> {
 
 /// Reads messages as the events of the set `E`, by the codec `C`.
 ///
-/// See the [module](crate::typed) for an example.
+/// ```
+/// use eventstore_abstractions::EventMessage;
+/// use eventstore_abstractions::typed::{Decoded, Decoder, DomainEvent, Json, UnknownTypes};
+/// # use serde::{Deserialize, Serialize};
+///
+/// # #[derive(Debug, PartialEq, Serialize, Deserialize)]
+/// struct Opened;
+/// # impl DomainEvent for Opened { const TYPE_NAME: &'static str = "Opened"; }
+/// let opened = EventMessage::of(&Opened)?;
+/// let unknown = EventMessage::json("Frozen", &())?;
+///
+/// // A state is made of every event: an unknown one is an error.
+/// let decoder = Decoder::<Opened>::new();
+/// assert_eq!(decoder.decode_event(&opened)?, Opened);
+/// assert!(decoder.decode_event(&unknown).is_err());
+///
+/// // A list of certain events leaves out the others.
+/// let decoder = Decoder::<Opened>::new().unknown_types(UnknownTypes::Skip);
+/// let events = [&opened, &unknown].map(|message| decoder.decode(message));
+/// let events = events.into_iter().filter_map(|decoded| decoded.ok()?.and_then(Decoded::event));
+/// assert_eq!(events.collect::<Vec<_>>(), [Opened]);
+///
+/// // An export passes on what it does not know. Another codec than JSON is named.
+/// let decoder = Decoder::<Opened, _>::with_codec(Json).unknown_types(UnknownTypes::KeepRaw);
+/// assert!(matches!(decoder.decode(&unknown)?, Some(Decoded::Raw(message)) if *message == unknown));
+/// # Ok::<(), eventstore_abstractions::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder<E, C = Json> {
     codec: C,
@@ -97,11 +124,12 @@ impl<E: EventSet, C: PayloadCodec> Decoder<E, C> {
         }
     }
 
-    /// The event of `message`. An unknown type is an error, whatever else was set: for code that needs every event.
+    /// The event of `message`. An unknown type is an error, whatever else was set: for code that needs
+    /// every event.
     ///
     /// # Errors
-    /// [`Error::UnknownEventType`] when it is of an unknown type; [`Error::PayloadCodec`] when the payload cannot be
-    /// read.
+    /// [`Error::UnknownEventType`] when it is of an unknown type; [`Error::PayloadCodec`] when the
+    /// payload cannot be read.
     pub fn decode_event(&self, message: &EventMessage) -> Result<E> {
         E::decode(&self.codec, message)?.ok_or_else(|| unknown(message))
     }

@@ -36,14 +36,16 @@ pub trait EventSet: Sized {
     /// The names of the types that the set knows.
     const TYPE_NAMES: &'static [&'static str];
 
-    /// The event of `message`, or `None` when the set does not know its type at its schema version. Whoever reads
-    /// events uses a [`Decoder`](crate::typed::Decoder).
+    /// The event of `message`, or `None` when the set does not know its type at its schema version.
+    /// Whoever reads events uses a [`Decoder`](crate::typed::Decoder).
     ///
     /// # Errors
-    /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the type is known and the payload cannot be read.
+    /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the type is known and the payload
+    /// cannot be read.
     fn decode<C: PayloadCodec>(codec: &C, message: &EventMessage) -> Result<Option<Self>>;
 
-    /// The message of the event. Whoever writes events uses [`EventMessage::of`] or [`EventMessage::encoded_by`].
+    /// The message of the event. Whoever writes events uses [`EventMessage::of`] or
+    /// [`EventMessage::encoded_by`].
     ///
     /// # Errors
     /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the event cannot be encoded.
@@ -75,8 +77,8 @@ impl<E: DomainEvent> EventSet for E {
 /// [`EventSet`](crate::typed::EventSet) and `From` for each of them.
 ///
 /// A variant is named like its type, or `Variant(path::to::Type)`. Each type implements
-/// [`DomainEvent`](crate::typed::DomainEvent). An event whose schema version is above the type's own is unknown to
-/// the set: a newer program wrote it.
+/// [`DomainEvent`](crate::typed::DomainEvent). An event whose schema version is above the type's own is
+/// unknown to the set: a newer program wrote it.
 ///
 /// ```
 /// # use eventstore_abstractions::{event_set, typed::DomainEvent};
@@ -147,7 +149,8 @@ macro_rules! event_set {
                     if let $crate::private::Option::Some(event) =
                         <$event as $crate::typed::EventSet>::decode(codec, message)?
                     {
-                        return $crate::private::Result::Ok($crate::private::Option::Some(Self::$variant(event)));
+                        let event = $crate::private::Option::Some(Self::$variant(event));
+                        return $crate::private::Result::Ok(event);
                     }
                 )+
                 $crate::private::Result::Ok($crate::private::Option::None)

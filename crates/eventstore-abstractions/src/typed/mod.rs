@@ -1,8 +1,9 @@
 //! Typed events: Rust types in, Rust types out.
 //!
-//! An event type implements [`DomainEvent`], which gives it a name and a schema version. The types that one stream
-//! holds are gathered by [`event_set!`](crate::event_set) into an enum, and a [`Decoder`] reads recorded events back
-//! as that enum. What to do with a type that the enum does not know is the caller's choice: see [`UnknownTypes`].
+//! An event type implements [`DomainEvent`], which gives it a name and a schema version. The types that
+//! one stream holds are gathered by [`event_set!`](crate::event_set) into an enum, and a [`Decoder`]
+//! reads recorded events back as that enum. What to do with a type that the enum does not know is the
+//! caller's choice: see [`UnknownTypes`].
 //!
 //! ```
 //! use eventstore_abstractions::{EventMessage, event_set};
@@ -54,6 +55,23 @@ pub use event_set::EventSet;
 ///
 /// The type stays free to be renamed or moved; [`TYPE_NAME`](Self::TYPE_NAME) must not change once events are
 /// stored. When the shape of the payload changes, raise [`SCHEMA_VERSION`](Self::SCHEMA_VERSION).
+///
+/// ```
+/// use eventstore_abstractions::typed::DomainEvent;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Deposited {
+///     cents: u64,
+///     /// Since version 2; `None` in events of version 1.
+///     note: Option<String>,
+/// }
+///
+/// impl DomainEvent for Deposited {
+///     const TYPE_NAME: &'static str = "Deposited";
+///     const SCHEMA_VERSION: u32 = 2;
+/// }
+/// ```
 pub trait DomainEvent: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The name under which events of this type are stored.
     const TYPE_NAME: &'static str;
