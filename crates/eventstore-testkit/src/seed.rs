@@ -5,6 +5,9 @@ use std::fmt;
 /// Environment variable that sets the seed of every random case.
 pub const SEED_VARIABLE: &str = "EVENTSTORE_SEED";
 
+/// Seeds that are run each time: a change that breaks one of them breaks it for everybody.
+const FIXED: [u64; 3] = [1, 2, 3];
+
 /// The start of a sequence of random choices. Put it into every failure message of a random test: its text says how
 /// to play the same choices again.
 ///
@@ -33,6 +36,20 @@ impl Seed {
             Ok(text) => Self::parse(&text),
             Err(_) => Self(fastrand::u64(..)),
         }
+    }
+
+    /// The seeds of one run of a random test: the first few, the same in every run, and a new one. With
+    /// [`SEED_VARIABLE`] set, only that one.
+    ///
+    /// # Panics
+    /// As [`from_env`](Self::from_env).
+    #[must_use]
+    pub fn of_run() -> Vec<Self> {
+        let from_env = Self::from_env();
+        if std::env::var_os(SEED_VARIABLE).is_some() {
+            return vec![from_env];
+        }
+        FIXED.map(Self).into_iter().chain([from_env]).collect()
     }
 
     /// The random choices that follow from this seed.

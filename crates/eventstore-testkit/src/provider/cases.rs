@@ -2,8 +2,8 @@
 
 use super::Case;
 use super::{
-    appends, corruption, defects, drops, expectations, faults, idempotency, log, names, races, reads, reopen,
-    selections, sessions, shared, snapshots, stale, waiting,
+    appends, corruption, defects, drops, expectations, faults, idempotency, log, model, names, races, reads,
+    reopen, selections, sessions, shared, snapshots, stale, waiting,
 };
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
@@ -130,6 +130,7 @@ macro_rules! __provider_cases {
             faults::failing_reread_is_no_conflict,
             faults::every_caller_of_a_failed_commit_is_told,
             faults::open_with_an_unknown_outcome_frees_the_stream_in_time,
+            model::random_operations_match_a_plain_store,
             shared::expected_version_is_linearizable_across_providers,
             shared::versions_have_no_gaps_across_providers,
             shared::positions_have_no_gaps_across_providers,

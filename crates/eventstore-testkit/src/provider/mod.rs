@@ -40,6 +40,7 @@ mod harness;
 pub mod idempotency;
 pub mod log;
 mod meter;
+pub mod model;
 pub mod names;
 pub mod races;
 pub mod reads;
