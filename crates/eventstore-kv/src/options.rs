@@ -9,9 +9,14 @@ use crate::SystemClock;
 /// What a provider over a key-value engine can be tuned with, beside the settings of every provider.
 ///
 /// ```
-/// use eventstore_kv::Options;
+/// use std::sync::Arc;
 ///
-/// let options = Options::default().max_cached_streams(10_000);
+/// use eventstore_kv::{Options, SystemClock};
+///
+/// let options = Options::default()
+///     .max_cached_streams(10_000)
+///     .max_queued_writes(256)
+///     .clock(Arc::new(SystemClock)); // tests inject one of their own
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]

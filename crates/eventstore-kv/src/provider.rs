@@ -22,8 +22,9 @@ const LAYOUT: u32 = 1;
 
 /// An event store provider over a key-value engine. See the [crate](crate) for an example.
 ///
-/// It runs one task, the sequencer, on the tokio runtime on which it was opened; its operations work on any runtime as
-/// long as that one lives. Dropping the provider, its logs and its sessions ends the task; [`close`] waits for that.
+/// It runs one task, the sequencer, on the tokio runtime on which it was opened; its operations work on
+/// any runtime as long as that one lives. Dropping the provider, its logs and its sessions ends the
+/// task; [`close`] waits for that.
 ///
 /// [`close`]: EventStoreProvider::close
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Opens `engine`, which holds an event store or nothing.
+    /// Opens `engine`, which holds an event store or nothing. See the [crate](crate) for an example.
     ///
     /// # Errors
     /// - [`Error::InvalidInput`]: a setting is out of its limits.
@@ -47,6 +48,22 @@ impl Provider {
     }
 
     /// The same with options.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use eventstore_abstractions::{EventStoreProvider, Settings};
+    /// use eventstore_kv::{Options, Provider};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), eventstore_abstractions::Error> {
+    /// let engine = Arc::new(kv_memory::Store::new());
+    /// let options = Options::default().max_queued_writes(64);
+    /// let provider = Provider::open_with(engine, Settings::default(), options).await?;
+    /// assert!(!provider.is_durable());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`open`](Self::open).

@@ -1,4 +1,4 @@
-//! A clock that stands still until a test moves it.
+//! A clock that stands still until a test moves it. See [`ManualClock`] for an example.
 
 use std::fmt;
 use std::future::Future;
@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use eventstore_abstractions::{Clock, Timestamp};
 use tokio::sync::watch;
 
-/// A [`Clock`] that stands still until it is moved. It is shared by any number of tasks as `Arc<ManualClock>`.
+/// A [`Clock`] that stands still until it is moved. It is shared by any number of tasks as
+/// `Arc<ManualClock>`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -28,6 +29,15 @@ use tokio::sync::watch;
 /// clock.sleepers(1).await;
 /// clock.advance(Duration::from_secs(60));
 /// sleeper.await.unwrap();
+///
+/// // A minute passes without anybody waiting for it.
+/// let before = clock.now();
+/// clock.drive(clock.sleep_until(before.saturating_add(Duration::from_secs(60)))).await;
+/// assert_eq!(clock.now().saturating_since(before).as_secs(), 60);
+///
+/// // A clock may be wrong: it starts where it likes, and jumps back.
+/// let clock = ManualClock::starting_at("1999-12-31T23:59:59Z".parse().unwrap());
+/// clock.jump_to(ManualClock::START);
 /// # });
 /// ```
 pub struct ManualClock {
@@ -72,8 +82,8 @@ impl ManualClock {
         enough.await.expect("the clock keeps its own channel open");
     }
 
-    /// Runs `future` to its end, and moves the clock to the next deadline whenever somebody sleeps: what would take
-    /// a minute takes no time. Everybody who uses the clock sees it move.
+    /// Runs `future` to its end, and moves the clock to the next deadline whenever somebody sleeps:
+    /// what would take a minute takes no time. Everybody who uses the clock sees it move.
     pub async fn drive<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         loop {

@@ -1,4 +1,4 @@
-//! A store that damages, fails or holds what passes through it.
+//! A store that damages, fails or holds what passes through it. See [`FaultStore`] for an example.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +28,13 @@ use tokio::sync::{oneshot, watch};
 ///
 /// store.edit(b"k", |value| value[0] ^= 1).await.unwrap();
 /// assert_eq!(store.get(b"k").await.unwrap().unwrap(), "w");
+/// store.rename(b"k", b"l").await.unwrap();
+/// store.remove(b"l").await.unwrap();
+///
+/// store.fail_next_read(Error::unavailable("the network is down", "no route"));
+/// assert!(store.get(b"k").await.is_err());
+/// assert_eq!(store.inner().get(b"k").await.unwrap(), None, "beneath there are no faults");
+/// assert_eq!(store.commits(), 1);
 /// # });
 /// ```
 #[derive(Debug)]
@@ -39,7 +46,7 @@ pub struct FaultStore {
     commits: AtomicU64,
 }
 
-/// The moment of a commit at which a fault happens.
+/// The moment of a commit at which a fault happens. See [`FaultStore`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Nothing has been applied, and nothing will be if the commit fails or its future is dropped here.
@@ -49,13 +56,34 @@ pub enum Moment {
 }
 
 /// A place where one commit waits. Dropping the gate lets the commit pass.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use eventstore_testkit::fault::{FaultStore, Moment};
+/// use kv_core::{Batch, Durability, KeyValueStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = FaultStore::new(Arc::new(kv_memory::Store::new()));
+/// let mut gate = store.hold_next_commit(Moment::AfterApplying);
+/// let commit = tokio::spawn({
+///     let store = Arc::clone(&store);
+///     async move { store.commit(Batch::new().put("k", "v"), Durability::Durable).await }
+/// });
+/// gate.reached().await;
+/// assert!(!commit.is_finished(), "it has happened, and its caller does not know");
+/// gate.release();
+/// commit.await.unwrap().unwrap();
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Gate {
     reached: watch::Receiver<bool>,
     release: watch::Sender<()>,
 }
 
-/// A commit that its caller has given up and that is still on its way, as after a time-out. Dropping it loses it.
+/// A commit that its caller has given up and that is still on its way, as after a time-out. Dropping it
+/// loses it.
 #[derive(Debug)]
 pub struct Straggler {
     commit: oneshot::Receiver<(Batch, Durability)>,
@@ -132,7 +160,8 @@ impl FaultStore {
         self.fail_read_after(0, error);
     }
 
-    /// Lets `reads` reads pass, counted from the fault before it, and makes the one after them end with `error`.
+    /// Lets `reads` reads pass, counted from the fault before it, and makes the one after them end with
+    /// `error`.
     pub fn fail_read_after(&self, reads: usize, error: Error) {
         locked(&self.read_faults).push_back((reads, error));
     }
@@ -145,7 +174,8 @@ impl FaultStore {
     /// Changes the stored value of `key` in place, as a damaged disk would.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `key` is absent: there is nothing to damage; otherwise as the store beneath fails.
+    /// [`Error::Invalid`] when `key` is absent: there is nothing to damage; otherwise as the store
+    /// beneath fails.
     pub async fn edit(&self, key: &[u8], change: impl FnOnce(&mut Vec<u8>) + Send) -> Result<()> {
         let mut value = self.stored(key).await?.to_vec();
         change(&mut value);

@@ -1,7 +1,7 @@
 //! The conformance suites that every backend runs, and the faults to test against.
 //!
-//! - [`kv`]: the suite of a [`kv_core::KeyValueStore`]. A backend's own test file is a factory and one call of
-//!   [`kv_conformance!`].
+//! - [`kv`]: the suite of a [`kv_core::KeyValueStore`]. A backend's own test file is a factory and one
+//!   call of [`kv_conformance!`].
 //! - [`provider`]: the suite of an event store provider over such a store, with [`provider_conformance!`].
 //! - [`clock`]: a clock that stands still until a test moves it.
 //! - [`fault`]: a store that damages, fails or holds what passes through it.

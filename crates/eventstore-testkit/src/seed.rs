@@ -1,20 +1,23 @@
-//! Random choices that can be played again.
+//! Random choices that can be played again. See [`Seed`] for an example.
 
 use std::fmt;
 
-/// Environment variable that sets the seed of every random case.
+/// Environment variable that sets the seed of every random case. See [`Seed`] for an example.
 pub const SEED_VARIABLE: &str = "EVENTSTORE_SEED";
 
 /// Seeds that are run each time: a change that breaks one of them breaks it for everybody.
 const FIXED: [u64; 3] = [1, 2, 3];
 
-/// The start of a sequence of random choices. Put it into every failure message of a random test: its text says how
-/// to play the same choices again.
+/// The start of a sequence of random choices. Put it into every failure message of a random test: its
+/// text says how to play the same choices again.
 ///
 /// ```
 /// use eventstore_testkit::seed::Seed;
 ///
 /// assert_eq!(Seed::new(7).to_string(), "replay with EVENTSTORE_SEED=7");
+///
+/// let seed = Seed::from_env();
+/// assert!(seed.to_string().starts_with("replay with"), "{seed}");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(u64);

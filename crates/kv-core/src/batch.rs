@@ -8,15 +8,38 @@ use crate::{Capabilities, Error, Result};
 
 /// Conditions and writes that an engine applies atomically: all of them, or nothing.
 ///
-/// A key is written at most once per batch: a later write to a key replaces the earlier one. Writes are handed to
-/// the engine in key order.
+/// A key is written at most once per batch: a later write to a key replaces the earlier one. Writes are
+/// handed to the engine in key order.
+///
+/// ```
+/// use kv_core::{Batch, Capabilities, Condition};
+///
+/// let batch = Batch::new()
+///     .require_equals("alice", "7")
+///     .require_present("log/7")
+///     .require_absent("log/8")
+///     .require(Condition::Absent("frozen".into()))
+///     .put("alice", "8")
+///     .put("log/8", "deposited")
+///     .delete("cache/alice");
+/// assert_eq!((batch.conditions().len(), batch.writes().len()), (4, 3));
+/// assert!(batch.check(&Capabilities::IN_PROCESS).is_ok());
+///
+/// // What a backend does with it.
+/// let size = batch.bytes();
+/// let (conditions, writes) = batch.into_parts();
+/// assert_eq!(conditions[0].key(), "alice");
+/// assert_eq!(writes["cache/alice".as_bytes()], None, "to be deleted");
+/// # let _ = size;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     conditions: Vec<Condition>,
     writes: BTreeMap<Bytes, Option<Bytes>>,
 }
 
-/// What must hold for a batch to be applied, checked inside the commit.
+/// What must hold for a batch to be applied, checked inside the commit. See [`holds`](Self::holds) for
+/// an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The key has no value.
@@ -32,7 +55,8 @@ pub enum Condition {
     },
 }
 
-/// When a commit may be reported as done.
+/// When a commit may be reported as done. See [`KeyValueStore::commit`](crate::KeyValueStore::commit)
+/// for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// After it would survive a power cut.
@@ -42,6 +66,21 @@ pub enum Durability {
 }
 
 /// How a commit ended.
+///
+/// ```
+/// use kv_core::Outcome;
+///
+/// /// The conditions of a batch, in the order in which they were added.
+/// const CONDITIONS: [&str; 2] = ["the version is as expected", "the session holds the stream"];
+///
+/// fn describe(outcome: Outcome) -> &'static str {
+///     match outcome {
+///         Outcome::Applied => "applied",
+///         Outcome::ConditionFailed { condition } => CONDITIONS[condition],
+///     }
+/// }
+/// assert_eq!(describe(Outcome::ConditionFailed { condition: 1 }), "the session holds the stream");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
@@ -140,7 +179,8 @@ impl Batch {
         conditions + writes.sum::<usize>()
     }
 
-    /// Refuses a batch that breaks a limit in `capabilities`. Every backend calls this before it applies anything.
+    /// Refuses a batch that breaks a limit in `capabilities`. Every backend calls this before it
+    /// applies anything.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an empty key, [`Error::TooLarge`] for a key, a value or a batch over its limit.

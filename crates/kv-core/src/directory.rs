@@ -5,6 +5,8 @@
 //! DIR/LOCK      locked while a handle is open
 //! DIR/ENGINE/   the engine's own files
 //! ```
+//!
+//! See [`Directory::claim`] for an example.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -18,11 +20,13 @@ const LOCK: &str = "LOCK";
 /// First word of every marker, so that a file of the same name from elsewhere is told apart.
 const MAGIC: &str = "kv-store";
 
-/// A directory that this handle alone may use, until it is dropped.
+/// A directory that this handle alone may use, until it is dropped. See [`claim`](Self::claim) for an
+/// example.
 #[derive(Debug)]
 pub struct Directory {
     engine_path: PathBuf,
-    /// Holds the operating system's lock; the lock ends with the file handle, also when the process is killed.
+    /// Holds the operating system's lock; the lock ends with the file handle, also when the process is
+    /// killed.
     _lock: File,
 }
 
@@ -41,6 +45,7 @@ impl Directory {
     /// use kv_core::{Error, directory::Directory};
     ///
     /// let held = Directory::claim(dir.path(), "fjall", 1).unwrap();
+    /// assert_eq!(held.engine_path(), dir.path().join("fjall"));
     /// assert!(matches!(Directory::claim(dir.path(), "fjall", 1), Err(Error::InUse { .. })));
     /// drop(held);
     /// assert!(matches!(Directory::claim(dir.path(), "sled", 1), Err(Error::Incompatible { .. })));
@@ -51,7 +56,8 @@ impl Directory {
         let lock = lock(path)?;
         let engine_path = path.join(engine);
         if marker == Marker::Missing {
-            // The engine's folder comes before the marker: a marker says that the folder is there to be opened.
+            // The engine's folder comes before the marker: a marker says that the folder is there to be
+            // opened.
             fs::create_dir_all(&engine_path)
                 .map_err(|error| io_error("create the directory", &engine_path, error))?;
             write_marker(path, engine, format).map_err(|error| io_error("mark", path, error))?;
@@ -70,6 +76,17 @@ impl Directory {
 }
 
 /// Makes the entries of the directory `path` durable: on Unix a new file survives a power cut only then.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use std::fs::File;
+///
+/// use kv_core::directory::sync_directory;
+///
+/// File::create(dir.path().join("new"))?.sync_all()?;
+/// sync_directory(dir.path())?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 /// Those of the file system.
@@ -123,7 +140,8 @@ fn check_marker(path: &Path, engine: &str, format: u32) -> Result<Marker> {
     }
 }
 
-/// A first use that was cut short leaves at most a lock, a draft and an empty engine folder: those are no obstacle.
+/// A first use that was cut short leaves at most a lock, a draft and an empty engine folder: those are
+/// no obstacle.
 fn first_foreign_entry(path: &Path) -> io::Result<Option<String>> {
     if !path.exists() {
         return Ok(None);

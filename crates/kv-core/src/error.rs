@@ -3,9 +3,22 @@
 use std::error::Error as StdError;
 
 /// A cause from an engine, kept as a source without naming its type.
+///
+/// ```
+/// use kv_core::BoxError;
+///
+/// let cause: BoxError = "the disk is gone".into();
+/// ```
 pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 
 /// The result of a call to an engine.
+///
+/// ```
+/// fn check(key: &[u8]) -> kv_core::Result<()> {
+///     if key.is_empty() { Err(kv_core::Error::invalid("a key is empty")) } else { Ok(()) }
+/// }
+/// assert!(check(b"").is_err());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How an engine fails, by what the caller can do about it.
@@ -13,8 +26,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 /// use kv_core::Error;
 ///
-/// let error = Error::outcome_unknown("the sync failed", std::io::Error::other("disk gone"));
-/// assert!(error.is_outcome_unknown());
+/// /// What a backend makes of its engine's failures.
+/// fn of_commit(error: std::io::Error) -> Error {
+///     match error.kind() {
+///         std::io::ErrorKind::InvalidData => Error::corrupt("the log is damaged; restore a copy", error),
+///         std::io::ErrorKind::StorageFull => Error::unavailable("the disk is full; make room", error),
+///         _ => Error::outcome_unknown("the sync failed", error),
+///     }
+/// }
+/// assert!(of_commit(std::io::Error::other("disk gone")).is_outcome_unknown());
+///
+/// // What is wrong with a location, or with a call, and what to do about it.
+/// let error = Error::incompatible("./data", "it is a file; give the path of a directory");
+/// assert_eq!(error.to_string(), "./data cannot be opened: it is a file; give the path of a directory");
+/// let error = Error::invalid("a key is empty; keys have at least one byte");
+/// # let _ = error;
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -7,7 +7,7 @@ const DEFAULT_MAX_ITEMS: usize = 256;
 /// Bytes of a page unless the scan says otherwise: far below the 4 MB at which gRPC engines refuse a reply.
 const DEFAULT_MAX_BYTES: usize = 1 << 20;
 
-/// The order of a scan.
+/// The order of a scan. See [`Scan`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Ascending keys.
@@ -18,6 +18,14 @@ pub enum Direction {
 }
 
 /// A request for one page of the keys in `start..end`.
+///
+/// ```
+/// use kv_core::{Direction, Scan};
+///
+/// let scan = Scan::range("log/10", "log/20").reverse().max_items(100).max_bytes(64 << 10);
+/// assert_eq!((scan.direction, scan.max_items), (Direction::Reverse, 100));
+/// assert!(Scan::range("b", "a").is_empty(), "an inverted range has no keys");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
     /// First key of the range, inclusive.
@@ -32,7 +40,7 @@ pub struct Scan {
     pub max_bytes: usize,
 }
 
-/// One key and its value.
+/// One key and its value. See [`PageBuilder`] for how a page of them is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The key.
@@ -42,6 +50,22 @@ pub struct Entry {
 }
 
 /// A bounded part of a key range, read as one consistent view.
+///
+/// ```
+/// use kv_core::{Entry, KeyValueStore, Result, Scan};
+///
+/// /// Every entry with the prefix, however many pages that takes.
+/// async fn all(store: &dyn KeyValueStore, prefix: &'static str) -> Result<Vec<Entry>> {
+///     let mut entries = Vec::new();
+///     let mut next = Some(Scan::prefix(prefix));
+///     while let Some(scan) = next {
+///         let page = store.scan(scan).await?;
+///         entries.extend(page.entries);
+///         next = page.next;
+///     }
+///     Ok(entries)
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// The entries, in the direction of the scan.
@@ -75,7 +99,8 @@ impl Scan {
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
         let start = prefix.into();
         let mut end = start.to_vec();
-        // The first key after all keys with the prefix: drop trailing 0xff bytes, then increment the last byte.
+        // The first key after all keys with the prefix: drop trailing 0xff bytes, then increment the
+        // last byte.
         while let Some(last) = end.pop() {
             if last < u8::MAX {
                 end.push(last + 1);
@@ -117,7 +142,18 @@ impl Scan {
 
     /// The bounds of the range, in the form that `BTreeMap::range` and most engines take.
     ///
-    /// A range for which [`is_empty`](Self::is_empty) holds must not be given to `BTreeMap::range`: it panics.
+    /// A range for which [`is_empty`](Self::is_empty) holds must not be given to `BTreeMap::range`: it
+    /// panics.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use kv_core::{Bytes, Scan};
+    ///
+    /// let map = BTreeMap::from([("a", 1), ("b", 2)].map(|(key, value)| (Bytes::from(key), value)));
+    /// let scan = Scan::range("b", "");
+    /// assert_eq!(map.range::<[u8], _>(scan.bounds()).count(), 1);
+    /// ```
     #[must_use]
     pub fn bounds(&self) -> (std::ops::Bound<&[u8]>, std::ops::Bound<&[u8]>) {
         use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -179,8 +215,9 @@ impl PageBuilder {
         }
     }
 
-    /// Adds the next entry in the direction of the scan. Returns whether another entry may follow; when it returns
-    /// `false` the entry was either the last that fits or did not fit, and the page is complete.
+    /// Adds the next entry in the direction of the scan. Returns whether another entry may follow; when
+    /// it returns `false` the entry was either the last that fits or did not fit, and the page is
+    /// complete.
     pub fn push(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> bool {
         let entry = Entry {
             key: key.into(),

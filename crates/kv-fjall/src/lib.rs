@@ -72,7 +72,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::engine::Engine;
 pub use crate::options::Options;
 
-/// A key-value store in a directory. See the [crate documentation](crate) for what it promises.
+/// A key-value store in a directory. See the [crate documentation](crate) for what it promises, and for
+/// an example.
 ///
 /// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as
 /// durable and releases the directory, once the calls in flight have ended; the next opening takes longer. It

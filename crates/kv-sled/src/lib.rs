@@ -27,9 +27,9 @@
 //!   file system or a disk: with `flush` alone, every simulated power cut lost acknowledged data or left a
 //!   store that panicked at open. This crate adds the missing syncs, and lost nothing in 66 such cuts with
 //!   small values and 8 with values of 16 KB and more. fjall needs no repair.
-//! - **Disk.** From its second opening on a store takes at least 8 MiB, and each opening and closing rewrites up to as much. Events with
-//!   256 bytes of payload took 1,485 bytes each, against 320 with fjall, and scans read at about a third of
-//!   its speed or less.
+//! - **Disk.** From its second opening on a store takes at least 8 MiB, and each opening and closing
+//!   rewrites up to as much. Events with 256 bytes of payload took 1,485 bytes each, against 320 with
+//!   fjall, and scans read at about a third of its speed or less.
 //! - **Maintenance.** The 0.34 line had its last release in 2021; sled 1.0 is a rewrite in alpha with another
 //!   format. Known faults of 0.34.7 stay, and what can be done about them is done here.
 //! - **Values.** A value has at most 64 KiB, because larger ones could be written to files that sled never
@@ -84,7 +84,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::engine::Engine;
 pub use crate::options::Options;
 
-/// A key-value store in a directory. See the [crate documentation](crate) for what it promises.
+/// A key-value store in a directory. See the [crate documentation](crate) for what it promises, and for
+/// an example.
 ///
 /// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as
 /// durable and releases the directory, once the calls in flight have ended. It flushes and syncs on the
@@ -109,7 +110,8 @@ impl Store {
     ///
     /// # Errors
     /// - [`Error::InUse`]: another handle or process has it open.
-    /// - [`Error::Incompatible`]: the path is a file, or holds other files, another engine or another version's data.
+    /// - [`Error::Incompatible`]: the path is a file, or holds other files, another engine or another
+    ///   version's data.
     /// - [`Error::Corrupt`]: its files are damaged. Restore them from a copy: the engine may have cut off
     ///   what follows the damage.
     /// - [`Error::Unavailable`]: the file system refuses, for example because the disk is full.

@@ -21,11 +21,15 @@
 //! eventstore_testkit::kv_conformance!(Memory);
 //! ```
 //!
-//! Every case is a test of its own on a multi-threaded runtime. A case that a store's [`Capabilities`] rule out says
-//! so on standard error. What the suite cannot show from inside the process stays with each backend's own crash
-//! tests: that a durable commit survives a killed process and a power cut.
+//! Every case is a test of its own on a multi-threaded runtime. A case that a store's [`Capabilities`]
+//! rule out says so on standard error. What the suite cannot show from inside the process stays with
+//! each backend's own crash tests: that a durable commit survives a killed process and a power cut.
 //!
-//! Each case is proved able to fail: this crate's own tests run it against a store that is wrong in just that point.
+//! The functions in the modules below are the cases. They are public for their docs, which say what
+//! each checks; the macro calls them.
+//!
+//! Each case is proved able to fail: this crate's own tests run it against a store that is wrong in
+//! just that point.
 //!
 //! [`Capabilities`]: kv_core::Capabilities
 
@@ -62,7 +66,8 @@ const WORKER_THREADS: usize = 4;
 /// Ends a case that hangs, far above what the slowest engine needs.
 const CASE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Opens the store under test, always at the same location. A fresh harness has a fresh, empty location.
+/// Opens the store under test, always at the same location. A fresh harness has a fresh, empty
+/// location. See the [module](self) for an example.
 #[async_trait]
 pub trait KvHarness: Send + Sync {
     /// Opens the store.
@@ -70,11 +75,20 @@ pub trait KvHarness: Send + Sync {
     /// A durable engine opens what it had when it was last closed or dropped. Others may open an empty store.
     ///
     /// # Errors
-    /// Those of the engine; [`kv_core::Error::InUse`] while the location is open and the engine is not shared.
+    /// Those of the engine; [`kv_core::Error::InUse`] while the location is open and the engine is not
+    /// shared.
     async fn open(&self) -> Result<Arc<dyn KeyValueStore>>;
 }
 
 /// One promise of the contract, checked against the store that a harness opens.
+///
+/// ```
+/// use eventstore_testkit::kv::{CASES, Case};
+///
+/// // The suite as a list: of what a backend promises, or for a runner other than the macro.
+/// let names = CASES.iter().map(Case::name);
+/// assert!(names.len() > 50);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Case {
     name: &'static str,
@@ -113,6 +127,19 @@ impl fmt::Debug for Case {
 /// Runs the case `name` on a multi-threaded runtime with a harness made there: the body of each test that
 /// [`kv_conformance!`](crate::kv_conformance) makes.
 ///
+/// ```
+/// # use std::sync::Arc;
+/// # struct Memory;
+/// # #[async_trait::async_trait]
+/// # impl eventstore_testkit::kv::KvHarness for Memory {
+/// #     async fn open(&self) -> kv_core::Result<Arc<dyn kv_core::KeyValueStore>> {
+/// #         Ok(Arc::new(kv_memory::Store::new()))
+/// #     }
+/// # }
+/// // Memory is a harness.
+/// eventstore_testkit::kv::run("empty_value_is_a_value", || Memory);
+/// ```
+///
 /// # Panics
 /// When the case fails, or when no case has this name.
 pub fn run<H: KvHarness>(name: &str, harness: impl FnOnce() -> H) {
@@ -128,8 +155,8 @@ pub fn run<H: KvHarness>(name: &str, harness: impl FnOnce() -> H) {
 
 /// Makes one `#[test]` of every case of the key-value suite, in a module `kv_conformance`.
 ///
-/// The argument is an expression that makes a fresh [`KvHarness`](crate::kv::KvHarness); it is evaluated once per
-/// case. See [the module](crate::kv) for an example.
+/// The argument is an expression that makes a fresh [`KvHarness`](crate::kv::KvHarness); it is
+/// evaluated once per case. See [the module](crate::kv) for an example.
 #[macro_export]
 macro_rules! kv_conformance {
     ($harness:expr) => {

@@ -1,4 +1,5 @@
-//! The conformance suite of an [`EventStoreProvider`]: what the contract says, as cases that any backend can run.
+//! The conformance suite of an [`EventStoreProvider`]: what the contract says, as cases that any
+//! backend can run.
 //!
 //! A backend's test file is a harness, the same as for the key-value suite, and one macro call:
 //!
@@ -21,12 +22,16 @@
 //! eventstore_testkit::provider_conformance!(Memory);
 //! ```
 //!
-//! The provider that is tested is `eventstore_kv`'s over that engine; another one implements [`ProviderHarness`].
-//! Between them the suite places a store that counts and injects faults, and a clock that it moves by hand: no case
-//! waits for real time. What the suite cannot show from inside the process stays with each backend's crash tests.
+//! The provider that is tested is `eventstore_kv`'s over that engine; another one implements
+//! [`ProviderHarness`]. Between them the suite places a store that counts and injects faults, and a
+//! clock that it moves by hand: no case waits for real time. What the suite cannot show from inside the
+//! process stays with each backend's crash tests.
 //!
-//! Each case is proved able to fail: this crate's own tests run it against a provider, or an engine beneath the right
-//! provider, that is wrong in just that point.
+//! The functions in the modules below are the cases. They are public for their docs, which say what
+//! each checks; the macro calls them.
+//!
+//! Each case is proved able to fail: this crate's own tests run it against a provider, or an engine
+//! beneath the right provider, that is wrong in just that point.
 
 pub mod appends;
 mod bench;
@@ -71,6 +76,14 @@ const WORKER_THREADS: usize = 4;
 const CASE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// One promise of the contract, checked against the provider that a harness opens.
+///
+/// ```
+/// use eventstore_testkit::provider::{CASES, Case};
+///
+/// // The suite as a list: of what a backend promises, or for a runner other than the macro.
+/// let names = CASES.iter().map(Case::name);
+/// assert!(names.len() > 50);
+/// ```
 #[derive(Clone, Copy)]
 pub struct Case {
     name: &'static str,
@@ -108,6 +121,19 @@ impl fmt::Debug for Case {
 
 /// Runs the case `name` on a multi-threaded runtime with a harness made there: the body of each test that
 /// [`provider_conformance!`](crate::provider_conformance) makes.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # struct Memory;
+/// # #[async_trait::async_trait]
+/// # impl eventstore_testkit::kv::KvHarness for Memory {
+/// #     async fn open(&self) -> kv_core::Result<Arc<dyn kv_core::KeyValueStore>> {
+/// #         Ok(Arc::new(kv_memory::Store::new()))
+/// #     }
+/// # }
+/// // Memory is a harness.
+/// eventstore_testkit::provider::run("append_is_one_commit", || Memory);
+/// ```
 ///
 /// # Panics
 /// When the case fails, or when no case has this name.
