@@ -84,6 +84,23 @@ pub struct Gate {
 
 /// A commit that its caller has given up and that is still on its way, as after a time-out. Dropping it
 /// loses it.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use eventstore_testkit::fault::FaultStore;
+/// use kv_core::{Batch, Durability, Error, KeyValueStore};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = FaultStore::new(Arc::new(kv_memory::Store::new()));
+/// let straggler = store.detach_next_commit(Error::outcome_unknown("no answer", "time-out"));
+/// let result = store.commit(Batch::new().put("k", "v"), Durability::Durable).await;
+/// assert!(result.unwrap_err().is_outcome_unknown());
+/// assert_eq!(store.get(b"k").await.unwrap(), None, "not yet");
+/// let _applied = straggler.land().await.unwrap();
+/// assert_eq!(store.get(b"k").await.unwrap().unwrap(), "v");
+/// # });
+/// ```
 #[derive(Debug)]
 pub struct Straggler {
     commit: oneshot::Receiver<(Batch, Durability)>,

@@ -18,6 +18,10 @@ const FIXED: [u64; 3] = [1, 2, 3];
 ///
 /// let seed = Seed::from_env();
 /// assert!(seed.to_string().starts_with("replay with"), "{seed}");
+///
+/// for seed in Seed::of_run() {
+///     println!("{seed}");
+/// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(u64);
