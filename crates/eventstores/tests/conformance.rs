@@ -1,13 +1,10 @@
 //! Every backend keeps the contract of an event store provider.
+#![cfg(feature = "_engine")]
 
-#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
 use std::sync::Arc;
 
-#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
 use async_trait::async_trait;
-#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
 use eventstore_testkit::kv::KvHarness;
-#[cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
 use kv_core::{KeyValueStore, Result};
 
 #[cfg(feature = "memory")]
@@ -27,7 +24,7 @@ mod memory {
 }
 
 /// A backend that keeps its data in a directory.
-#[cfg(any(feature = "sled", feature = "fjall"))]
+#[allow(unused_macros, reason = "a build may have the memory backend alone")]
 macro_rules! in_directory {
     ($backend:ident, $store:path) => {
         mod $backend {

@@ -1,5 +1,5 @@
 //! What a provider that [`eventstores::connect`] opened is, on every backend of the build.
-#![cfg(any(feature = "memory", feature = "sled", feature = "fjall"))]
+#![cfg(feature = "_engine")]
 
 use std::sync::Arc;
 

@@ -4,17 +4,6 @@ use std::time::Duration;
 
 use eventstores::{Error, Settings};
 
-/// The backends that this build lacks, by URL and feature.
-#[cfg(not(all(feature = "memory", feature = "sled", feature = "fjall")))]
-const OFF: &[(&str, &str)] = &[
-    #[cfg(not(feature = "memory"))]
-    ("memory:", "memory"),
-    #[cfg(not(feature = "sled"))]
-    ("sled:never-made", "sled"),
-    #[cfg(not(feature = "fjall"))]
-    ("fjall:never-made", "fjall"),
-];
-
 async fn refused(url: &str) -> Error {
     match eventstores::connect(url).await {
         Ok(_) => panic!("{url} must be refused"),
@@ -27,22 +16,33 @@ async fn wrong_url_cannot_be_opened_and_says_what_can() {
     for wrong in ["", "data", "mongo://db"] {
         let error = refused(wrong).await;
         assert!(matches!(error, Error::CannotOpen { .. }), "{wrong}: {error:?}");
-        assert!(
-            error.to_string().contains("memory:, sled:PATH or fjall:PATH"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("fjall:PATH"), "{error}");
     }
 }
 
 #[cfg(not(all(feature = "memory", feature = "sled", feature = "fjall")))]
-#[tokio::test]
-async fn feature_that_is_off_is_named_with_the_line_that_turns_it_on() {
-    for (url, feature) in OFF {
-        let error = refused(url).await;
-        assert!(matches!(error, Error::CannotOpen { .. }), "{url}: {error:?}");
-        let line = format!("eventstores = {{ version = \"0.1\", features = [\"{feature}\"] }}");
-        assert!(error.to_string().contains(&line), "{error}");
-        assert!(!std::path::Path::new("never-made").exists());
+mod feature_off {
+    use super::*;
+
+    /// The backends that this build lacks, by URL and feature.
+    const OFF: &[(&str, &str)] = &[
+        #[cfg(not(feature = "memory"))]
+        ("memory:", "memory"),
+        #[cfg(not(feature = "sled"))]
+        ("sled:never-made", "sled"),
+        #[cfg(not(feature = "fjall"))]
+        ("fjall:never-made", "fjall"),
+    ];
+
+    #[tokio::test]
+    async fn feature_that_is_off_is_named_with_the_line_that_turns_it_on() {
+        for (url, feature) in OFF {
+            let error = refused(url).await;
+            assert!(matches!(error, Error::CannotOpen { .. }), "{url}: {error:?}");
+            let line = format!("eventstores = {{ version = \"0.1\", features = [\"{feature}\"] }}");
+            assert!(error.to_string().contains(&line), "{error}");
+            assert!(!std::path::Path::new("never-made").exists());
+        }
     }
 }
 
