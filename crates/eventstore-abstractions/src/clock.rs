@@ -105,7 +105,7 @@ impl std::str::FromStr for Timestamp {
             .map(|moment| Self(moment.as_microsecond()))
             .map_err(|error| {
                 Error::invalid(format!(
-                    "{text:?} is no moment such as 2026-11-23T10:30:00Z: {error}"
+                    "{text:?} is no moment ({error}); write it like 2026-11-23T10:30:00Z"
                 ))
             })
     }

@@ -91,7 +91,7 @@ impl std::fmt::Display for HeldBy {
 #[non_exhaustive]
 pub enum Error {
     /// The stream is not at the version that the append expects: read it again and decide anew.
-    #[error("stream {stream}: expected {expected}, but it is at {}; read it again and decide anew", at(*actual))]
+    #[error("stream {stream}: expected {expected}, but it {}; read it again and decide anew", state(*actual))]
     StoreVersionMismatch {
         /// The stream.
         stream: StreamId,
@@ -108,7 +108,9 @@ pub enum Error {
         stream: StreamId,
     },
     /// Another session holds the stream now: what this one knows of it may be old. Open another.
-    #[error("session {session} no longer holds stream {stream}: it is held by {held_by}")]
+    #[error(
+        "session {session} no longer holds stream {stream}: it is held by {held_by}; open the store again"
+    )]
     InvalidStoreSession {
         /// The stream.
         stream: StreamId,
@@ -156,7 +158,7 @@ pub enum Error {
         version: Version,
     },
     /// No event of the stream has this id: the append that used it did not happen.
-    #[error("stream {stream}: no event has {key}")]
+    #[error("stream {stream}: no event has {key}; the append that used it did not happen")]
     IdempotencyIdNotFound {
         /// The stream.
         stream: StreamId,
@@ -164,7 +166,7 @@ pub enum Error {
         key: IdempotencyKey,
     },
     /// The stream has no snapshot at this version: ask for the versions that there are.
-    #[error("stream {stream} has no snapshot at version {version}")]
+    #[error("stream {stream} has no snapshot at version {version}; ask for the versions that there are")]
     SnapshotVersionNotFound {
         /// The stream.
         stream: StreamId,
@@ -172,7 +174,7 @@ pub enum Error {
         version: Version,
     },
     /// The stream has not reached this version: read or snapshot one that it has.
-    #[error("stream {stream} has no version {version}: it is at {}", at(*current))]
+    #[error("stream {stream} has no version {version}: it {}; use one that it has", state(*current))]
     VersionNotFound {
         /// The stream.
         stream: StreamId,
@@ -200,7 +202,7 @@ pub enum Error {
         schema_version: u32,
     },
     /// A payload cannot be encoded or decoded: fix the type, or use the codec that wrote it.
-    #[error("cannot {action} a payload of type {content_type}")]
+    #[error("cannot {action} a payload of type {content_type}; use the type and the codec that fit it")]
     PayloadCodec {
         /// `encode` or `decode`.
         action: &'static str,
@@ -316,11 +318,11 @@ impl Error {
     }
 }
 
-fn at(version: Version) -> String {
+fn state(version: Version) -> String {
     if version == Version::ZERO {
-        "no events".to_owned()
+        "has no events".to_owned()
     } else {
-        format!("version {version}")
+        format!("is at version {version}")
     }
 }
 

@@ -69,7 +69,7 @@ macro_rules! uuid_type {
             fn from_str(text: &str) -> crate::Result<Self> {
                 let uuid = text.parse().map_err(|error| {
                     crate::Error::invalid(format!(
-                        concat!("{:?} is no ", $what, ", a UUID: {}"),
+                        concat!("{:?} is no ", $what, " ({}); write a UUID"),
                         text, error
                     ))
                 })?;

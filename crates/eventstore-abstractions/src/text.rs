@@ -65,7 +65,7 @@ macro_rules! text_type {
 
             fn try_from(bytes: bytes::Bytes) -> crate::Result<Self> {
                 let text = bytestring::ByteString::try_from(bytes)
-                    .map_err(|_| crate::Error::invalid(concat!("the ", $what, " is not valid UTF-8")))?;
+                    .map_err(|_| crate::Error::invalid(concat!("the ", $what, " is not valid UTF-8; encode it so")))?;
                 crate::text::check($what, Self::MAX_BYTES, &text)?;
                 Ok(Self(text))
             }
@@ -137,5 +137,8 @@ mod tests {
         assert!(refused("a\n").contains("U+000A"));
         assert!(check("name", 4, "ünö").is_err(), "the limit counts bytes");
         assert!(check("name", 4, "ab c").is_ok());
+        let bytes = bytes::Bytes::from_static(b"a\xff");
+        let error = crate::TypeName::try_from(bytes).expect_err("must be refused");
+        assert!(error.to_string().contains("encode it so"), "{error}");
     }
 }

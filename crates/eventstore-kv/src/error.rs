@@ -17,8 +17,12 @@ use kv_core::Error as EngineError;
 pub fn open_error(error: EngineError) -> Error {
     match error {
         EngineError::Invalid { .. } | EngineError::TooLarge { .. } => Error::invalid(error.to_string()),
-        EngineError::InUse { .. } | EngineError::Incompatible { .. } => Error::CannotOpen {
+        EngineError::InUse { .. } => Error::CannotOpen {
             reason: error.to_string(),
+            source: None,
+        },
+        EngineError::Incompatible { location, reason } => Error::CannotOpen {
+            reason: format!("{location}: {reason}"),
             source: None,
         },
         EngineError::Corrupt { reason, source } => Error::Corrupt { reason, source },

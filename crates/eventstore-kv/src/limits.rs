@@ -130,7 +130,7 @@ fn check_message(
     if context.scopes.len() > ContextMetadata::MAX_SCOPES {
         let (scopes, most) = (context.scopes.len(), ContextMetadata::MAX_SCOPES);
         return Err(Error::invalid(format!(
-            "a message has {scopes} scopes; at most {most} are possible"
+            "a message has {scopes} scopes and at most {most} are possible; use fewer"
         )));
     }
     let bytes = message_bytes(message);

@@ -188,3 +188,49 @@ async fn end_all_sessions(engine: &dyn KeyValueStore) -> Result<(), kv_core::Err
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How opening an engine that holds `value` under `key` is refused; nothing may be written.
+    async fn refused(key: Bytes, value: Bytes) -> Error {
+        let engine: Arc<dyn KeyValueStore> = Arc::new(kv_memory::Store::new());
+        let batch = Batch::new().put(key, value);
+        let committed = engine.commit(batch, Durability::Durable).await;
+        assert_eq!(committed.expect("written"), Outcome::Applied);
+        let everything = || Scan::range(Bytes::new(), Bytes::new());
+        let before = engine.scan(everything()).await.expect("read");
+        let refused = Provider::open(Arc::clone(&engine), Settings::default()).await;
+        assert_eq!(engine.scan(everything()).await.expect("read"), before);
+        refused.expect_err("must be refused")
+    }
+
+    #[tokio::test]
+    async fn engine_with_other_data_is_refused_and_left_alone() {
+        let error = refused("users/alice".into(), "{}".into()).await;
+        assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("open another, or restore it"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn store_of_another_layout_is_refused_and_left_alone() {
+        let newer = StoreFormat { layout: LAYOUT + 1 }.seal(&keys::format());
+        let error = refused(keys::format(), newer).await;
+        assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("layout is 2") && text.contains("open it with the version that wrote it"),
+            "{text}"
+        );
+    }
+
+    #[tokio::test]
+    async fn damaged_format_record_is_reported() {
+        let error = refused(keys::format(), "damaged".into()).await;
+        assert!(matches!(error, Error::Corrupt { .. }), "{error:?}");
+    }
+}

@@ -43,7 +43,8 @@ async fn each_memory_store_is_new() {
 /// Backends that keep their data in a directory.
 #[cfg(any(feature = "sled", feature = "fjall"))]
 mod in_a_directory {
-    use std::path::Path;
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
 
     use eventstores::Error;
 
@@ -59,6 +60,22 @@ mod in_a_directory {
 
     fn url(scheme: &str, path: &Path) -> String {
         format!("{scheme}:{}", path.display())
+    }
+
+    /// Every file below `path`, with its bytes.
+    fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(path).expect("it lists") {
+            let path = entry.expect("it lists").path();
+            if path.is_dir() {
+                files.insert(path.clone(), Vec::new());
+                files.extend(contents(&path));
+            } else {
+                let bytes = std::fs::read(&path).expect("it reads");
+                files.insert(path, bytes);
+            }
+        }
+        files
     }
 
     async fn refused(url: &str) -> Error {
@@ -119,11 +136,14 @@ mod in_a_directory {
     async fn directory_that_is_open_cannot_be_opened_again() {
         let parent = tempfile::tempdir().expect("a temporary directory");
         for scheme in SCHEMES {
-            let url = url(scheme, &parent.path().join(scheme));
+            let path = parent.path().join(scheme);
+            let url = url(scheme, &path);
             let provider = connect(&url).await;
+            let before = contents(&path);
             let error = refused(&url).await;
             assert!(matches!(error, Error::CannotOpen { .. }), "{scheme}: {error:?}");
             assert!(error.to_string().contains("close it there first"), "{error}");
+            assert!(contents(&path) == before, "{scheme}: something was written");
             provider.close().await.expect("it closes");
         }
     }
@@ -155,9 +175,40 @@ mod in_a_directory {
                 .close()
                 .await
                 .expect("it closes");
+            let before = contents(directory.path());
             let error = refused(&url(stranger, directory.path())).await;
             assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
-            assert!(error.to_string().contains(&format!("engine {owner}")), "{error}");
+            let remedy = format!("it holds a store of engine {owner}, not {stranger}; open it with {owner}");
+            assert!(error.to_string().contains(&remedy), "{error}");
+            assert!(contents(directory.path()) == before, "something was written");
+        }
+    }
+
+    #[tokio::test]
+    async fn directory_of_another_format_is_refused_and_left_alone() {
+        let parent = tempfile::tempdir().expect("a temporary directory");
+        for scheme in SCHEMES {
+            let path = parent.path().join(scheme);
+            let url = url(scheme, &path);
+            connect(&url).await.close().await.expect("it closes");
+            let marker = path.join("STORE");
+            let ours = std::fs::read_to_string(&marker).expect("it reads");
+            for (text, remedy) in [
+                (
+                    format!("kv-store {scheme} 99\n"),
+                    "open it with the version that wrote it",
+                ),
+                ("something else".to_owned(), "restore the directory from a copy"),
+            ] {
+                std::fs::write(&marker, text).expect("it writes");
+                let before = contents(&path);
+                let error = refused(&url).await;
+                assert!(matches!(error, Error::CannotOpen { .. }), "{scheme}: {error:?}");
+                assert!(error.to_string().contains(remedy), "{error}");
+                assert!(contents(&path) == before, "{scheme}: something was written");
+            }
+            std::fs::write(&marker, ours).expect("it writes");
+            connect(&url).await.close().await.expect("it closes");
         }
     }
 }

@@ -194,7 +194,13 @@ fn write_marker(path: &Path, engine: &str, format: u32) -> io::Result<()> {
 }
 
 fn io_error(action: &str, path: &Path, error: io::Error) -> Error {
-    Error::unavailable(format!("cannot {action} {}", path.display()), error)
+    Error::unavailable(
+        format!(
+            "cannot {action} {}; check the path and its permissions",
+            path.display()
+        ),
+        error,
+    )
 }
 
 #[cfg(test)]
