@@ -219,7 +219,7 @@ pub enum Error {
         source: BoxError,
     },
     /// Stored data is damaged: restore it from a copy. It is never skipped and never returned.
-    #[error("stored data is damaged: {reason}")]
+    #[error("stored data is damaged, restore it from a copy: {reason}")]
     Corrupt {
         /// What is damaged: the record's key, and the version if it is an event.
         reason: String,

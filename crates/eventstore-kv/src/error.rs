@@ -97,7 +97,7 @@ mod tests {
             assert_eq!(
                 texts,
                 [
-                    "stored data is damaged: a table is damaged: disk gone",
+                    "stored data is damaged, restore it from a copy: a table is damaged: disk gone",
                     "storage failed: the log cannot be read: disk gone",
                     "the write may or may not have happened: the sync failed; append again with the same message \
                      ids to find out: disk gone",

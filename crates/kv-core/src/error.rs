@@ -76,7 +76,7 @@ pub enum Error {
         reason: String,
     },
     /// Stored data is damaged: restore it from a copy.
-    #[error("stored data is damaged: {reason}")]
+    #[error("stored data is damaged, restore it from a copy: {reason}")]
     Corrupt {
         /// What was found damaged.
         reason: String,

@@ -113,10 +113,7 @@ fn check_contents(folder: &Path, keyspaces: &Path) -> io::Result<Result<()>> {
         let mut head = Vec::new();
         File::open(journal)?.take(1).read_to_end(&mut head)?;
         if !JOURNAL_HEADS.contains(&&head[..]) {
-            let reason = format!(
-                "{} is not a journal; restore the directory from a copy",
-                journal.display()
-            );
+            let reason = format!("{} is not a journal", journal.display());
             return Ok(Err(Error::Corrupt { reason, source: None }));
         }
     }
@@ -176,7 +173,7 @@ fn cannot_open(path: &Path) -> String {
 }
 
 fn missing(part: &Path) -> Error {
-    let reason = format!("{} is missing; restore the directory from a copy", part.display());
+    let reason = format!("{} is missing", part.display());
     Error::Corrupt { reason, source: None }
 }
 

@@ -34,7 +34,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// The failure of a read.
     pub(crate) fn of_read(self) -> Error {
-        let reason = "the engine cannot read what it stored; restore the directory from a copy";
+        let reason = "the engine cannot read what it stored";
         match self {
             Self::Panic(message) => Error::corrupt(reason, message),
             Self::Error(error) if is_damage(&error) => Error::corrupt(reason, error),
@@ -45,7 +45,7 @@ impl Failure {
     /// The failure of an opening of `path`.
     pub(crate) fn of_open(self, path: &Path) -> Error {
         let place = path.display();
-        let reason = format!("the files of {place} cannot be read; restore them from a copy");
+        let reason = format!("the files of {place} cannot be read");
         match self {
             Self::Panic(message) => Error::corrupt(reason, message),
             Self::Error(sled::Error::Io(error)) if error.to_string().contains(LOCKED) => Error::InUse {

@@ -35,7 +35,7 @@ pub(crate) fn prepare(folder: &Path) -> Result<()> {
         // The engine takes a missing or empty log for a new store and would begin anew.
         for part in [log_path(folder), folder.join("conf")] {
             if fs::metadata(&part).map_or(0, |it| it.len()) == 0 {
-                let reason = format!("{} is missing or empty; restore it from a copy", part.display());
+                let reason = format!("{} is missing or empty", part.display());
                 return Err(Error::Corrupt { reason, source: None });
             }
         }
