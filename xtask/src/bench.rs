@@ -1,9 +1,15 @@
-//! The criterion benchmarks of append, read and snapshot, on any backend.
+//! The criterion benchmarks of append, read and snapshot, on any backend, and the comparison with other stores.
 
 use crate::cargo;
 use crate::{Outcome, take_backend};
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
+    if let Some(("compare", rest)) = arguments
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        return compare(rest);
+    }
     let (backend, rest) = take_backend(arguments)?;
     let features = backend.unwrap_or("memory,sled,fjall");
     let mut command = vec![
@@ -20,5 +26,20 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         command.push("--");
         command.extend(rest);
     }
+    cargo::run(&command)
+}
+
+/// The comparison is a workspace of its own; it measures what it was built with, so everything is built.
+fn compare(arguments: &[String]) -> Outcome {
+    let mut command = vec![
+        "run",
+        "--release",
+        "--manifest-path",
+        "benchmarks/Cargo.toml",
+        "--features",
+        "own,peers",
+        "--",
+    ];
+    command.extend(arguments.iter().map(String::as_str));
     cargo::run(&command)
 }

@@ -19,10 +19,19 @@ pub(crate) fn test() -> Outcome {
             "--all-features",
             "--no-fail-fast",
         ])?;
-        return run(&["test", "--workspace", "--all-features", "--doc"]);
+        run(&["test", "--workspace", "--all-features", "--doc"])?;
+    } else {
+        eprintln!("cargo-nextest is not installed; cargo test does the same, slower");
+        run(&["test", "--workspace", "--all-features"])?;
     }
-    eprintln!("cargo-nextest is not installed; cargo test does the same, slower");
-    run(&["test", "--workspace", "--all-features"])
+    benchmarks("test", &[])
+}
+
+/// Does something with the workspace in `benchmarks`, as far as it is ours: the stores that it compares with take
+/// minutes to build.
+fn benchmarks(what: &str, rest: &[&str]) -> Outcome {
+    let ours = ["--manifest-path", "benchmarks/Cargo.toml", "--features", "own"];
+    run(&[&[what], &ours[..], rest].concat())
 }
 
 /// Formatting, lints, docs, layers and features.
@@ -37,6 +46,8 @@ pub(crate) fn lint() -> Outcome {
         "-D",
         "warnings",
     ])?;
+    run(&["fmt", "--manifest-path", "benchmarks/Cargo.toml", "--check"])?;
+    benchmarks("clippy", &["--all-targets", "--", "-D", "warnings"])?;
     run_with(
         &["doc", "--workspace", "--no-deps", "--all-features"],
         &[("RUSTDOCFLAGS", "-D warnings")],

@@ -20,6 +20,7 @@ cargo xtask COMMAND
   features                 checks the facade with no feature and with each feature alone
   conformance [--backend X]  both conformance suites on a backend, or on all
   bench [--backend X] [ARGS] criterion benchmarks of append, read and snapshot; ARGS go to criterion
+  bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
 ";
 
 /// How a task ends: an error says what failed and what to do.

@@ -1,0 +1,32 @@
+//! What a run found: printed as tables, and written as the page that the repository keeps.
+
+mod bars;
+mod machine;
+mod page;
+mod table;
+
+use std::fs;
+use std::path::Path;
+
+use crate::Result;
+use crate::rounds::Results;
+
+/// Prints every table, the bars last.
+pub(crate) fn print(results: &Results) {
+    for &workload in &results.workloads {
+        println!(
+            "\n{}\n\n{}",
+            workload.title(),
+            table::of_workload(results, workload)
+        );
+    }
+    println!("\nBars\n\n{}", bars::table(results));
+}
+
+/// Writes `benchmarks.md` to a directory.
+pub(crate) fn write(results: &Results, directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory)?;
+    fs::write(directory.join("benchmarks.md"), page::text(results)?)?;
+    println!("written to {}", directory.display());
+    Ok(())
+}
