@@ -317,8 +317,9 @@ pub trait EventLog: Debug + Send + Sync + 'static {
     /// As the storage fails.
     async fn snapshot_versions(&self, stream: &StreamId) -> Result<Vec<Version>>;
 
-    /// Removes the snapshot of `stream` at `version`. See
-    /// [`snapshot_versions`](Self::snapshot_versions) for an example.
+    /// Removes the snapshot of `stream` at `version`.
+    ///
+    /// See [`snapshot_versions`](Self::snapshot_versions) for an example.
     ///
     /// **Contract**
     /// - `cleared_snapshot_is_gone`: from every list and read; the others stay.

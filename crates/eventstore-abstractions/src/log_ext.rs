@@ -6,7 +6,9 @@ use crate::{
     AppendOptions, Appended, EventLog, EventMessage, ExpectedVersion, ReadOptions, Replay, Result, StreamId,
 };
 
-/// Short forms of what an [`EventLog`] does. See there for an example.
+/// Short forms of what an [`EventLog`] does.
+///
+/// See [`EventLog`] for an example.
 #[async_trait]
 pub trait EventLogExt: EventLog {
     /// Appends `events` to `stream` durably if the stream is as `expected`.

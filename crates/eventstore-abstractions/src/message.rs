@@ -159,7 +159,9 @@ impl EventMessage {
         event.encode(&Json)
     }
 
-    /// The same in the form of `codec`. See [`PayloadCodec`] for an example of one.
+    /// The same in the form of `codec`.
+    ///
+    /// See [`PayloadCodec`] for an example of one.
     ///
     /// # Errors
     /// [`Error::PayloadCodec`](crate::Error::PayloadCodec) when the event cannot be encoded.

@@ -27,7 +27,9 @@ pub struct Metadata {
     pub context: ContextMetadata,
 }
 
-/// What a message is. See [`Metadata`] for an example.
+/// What a message is.
+///
+/// See [`Metadata`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct MessageMetadata {

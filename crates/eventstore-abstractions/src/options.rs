@@ -65,7 +65,9 @@ impl OpenOptions {
     }
 }
 
-/// When an append may be acknowledged. See [`AppendOptions`] for an example.
+/// When an append may be acknowledged.
+///
+/// See [`AppendOptions`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// After it would survive a power cut, as far as the backend can promise it.
@@ -108,7 +110,9 @@ impl AppendOptions {
     }
 }
 
-/// The order of a read. See [`Selection`] for an example.
+/// The order of a read.
+///
+/// See [`Selection`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Oldest first.

@@ -161,7 +161,9 @@ pub trait EventStoreProvider: Debug + Send + Sync + 'static {
     async fn close(&self) -> Result<()>;
 }
 
-/// Short forms of what an [`EventStoreProvider`] does. See there for an example.
+/// Short forms of what an [`EventStoreProvider`] does.
+///
+/// See [`EventStoreProvider`] for an example.
 #[async_trait]
 pub trait EventStoreProviderExt: EventStoreProvider {
     /// Opens a session on `stream` in the default database.
@@ -269,8 +271,9 @@ pub trait EventStoreProviderExt: EventStoreProvider {
         self.default_log().append(stream, expected, events).await
     }
 
-    /// Reads `stream` in the default database: its newest snapshot, if any, and the events after it. See
-    /// [`append`](Self::append) for an example.
+    /// Reads `stream` in the default database: its newest snapshot, if any, and the events after it.
+    ///
+    /// See [`append`](Self::append) for an example.
     ///
     /// # Errors
     /// As [`EventLog::read_stream`].

@@ -54,8 +54,9 @@ impl RecordedEvent {
     }
 }
 
-/// The state of a stream at a version, kept beside the events, never instead of them. See
-/// [`decode`](Self::decode) for an example.
+/// The state of a stream at a version, kept beside the events, never instead of them.
+///
+/// See [`decode`](Self::decode) for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {

@@ -245,8 +245,9 @@ pub trait EventStore: Debug + Send + Sync + 'static {
     /// Those of the session check.
     async fn read_snapshot(&self, version: Version) -> Result<Option<Snapshot>>;
 
-    /// The versions of all snapshots, ascending. See [`clear_snapshots`](Self::clear_snapshots) for an
-    /// example.
+    /// The versions of all snapshots, ascending.
+    ///
+    /// See [`clear_snapshots`](Self::clear_snapshots) for an example.
     ///
     /// **Contract**
     /// - `snapshot_versions_are_ascending`: whatever the order in which they were taken.
@@ -255,7 +256,9 @@ pub trait EventStore: Debug + Send + Sync + 'static {
     /// Those of the session check.
     async fn snapshot_versions(&self) -> Result<Vec<Version>>;
 
-    /// Removes the snapshot at `version`. See [`clear_snapshots`](Self::clear_snapshots) for an example.
+    /// Removes the snapshot at `version`.
+    ///
+    /// See [`clear_snapshots`](Self::clear_snapshots) for an example.
     ///
     /// **Contract**
     /// - `cleared_snapshot_is_gone`: from every list and read; the others stay.

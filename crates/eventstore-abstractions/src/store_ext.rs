@@ -11,7 +11,9 @@ use crate::{
 /// [`EventStoreExt::snapshot_all`].
 type Fold<'a> = dyn FnMut(Option<&Snapshot>, &[RecordedEvent]) -> Result<EventMessage> + Send + 'a;
 
-/// Short forms of what an [`EventStore`] does. See there for an example.
+/// Short forms of what an [`EventStore`] does.
+///
+/// See [`EventStore`] for an example.
 #[async_trait]
 pub trait EventStoreExt: EventStore {
     /// Appends `events` durably, all or nothing.
@@ -61,7 +63,9 @@ pub trait EventStoreExt: EventStore {
         self.read_with(ReadOptions::replay()).await?.collect().await
     }
 
-    /// All events from version 1, in memory. See [`read_as_of`](Self::read_as_of) for an example.
+    /// All events from version 1, in memory.
+    ///
+    /// See [`read_as_of`](Self::read_as_of) for an example.
     ///
     /// # Errors
     /// As [`read_with`](EventStore::read_with).
@@ -127,8 +131,9 @@ pub trait EventStoreExt: EventStore {
             .await
     }
 
-    /// The version of the newest snapshot: 0 when there is none. See
-    /// [`snapshot_all`](Self::snapshot_all) for an example.
+    /// The version of the newest snapshot: 0 when there is none.
+    ///
+    /// See [`snapshot_all`](Self::snapshot_all) for an example.
     ///
     /// # Errors
     /// As [`read_snapshot`](EventStore::read_snapshot).

@@ -148,7 +148,9 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The whole replay in memory. See [`History`] for an example.
+    /// The whole replay in memory.
+    ///
+    /// See [`History`] for an example.
     ///
     /// # Errors
     /// The first error that the stream of events yields.

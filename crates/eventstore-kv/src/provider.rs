@@ -20,7 +20,9 @@ use crate::{keys, session};
 /// The layout of the keys that this version writes and reads.
 const LAYOUT: u32 = 1;
 
-/// An event store provider over a key-value engine. See the [crate](crate) for an example.
+/// An event store provider over a key-value engine.
+///
+/// See the [crate](crate) for an example.
 ///
 /// It runs one task, the sequencer, on the tokio runtime on which it was opened; its operations work on
 /// any runtime as long as that one lives. Dropping the provider, its logs and its sessions ends the
@@ -34,7 +36,9 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Opens `engine`, which holds an event store or nothing. See the [crate](crate) for an example.
+    /// Opens `engine`, which holds an event store or nothing.
+    ///
+    /// See the [crate](crate) for an example.
     ///
     /// # Errors
     /// - [`Error::InvalidInput`]: a setting is out of its limits.

@@ -1,4 +1,6 @@
-//! A clock that stands still until a test moves it. See [`ManualClock`] for an example.
+//! A clock that stands still until a test moves it.
+//!
+//! See [`ManualClock`] for an example.
 
 use std::fmt;
 use std::future::Future;

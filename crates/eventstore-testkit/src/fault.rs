@@ -1,4 +1,6 @@
-//! A store that damages, fails or holds what passes through it. See [`FaultStore`] for an example.
+//! A store that damages, fails or holds what passes through it.
+//!
+//! See [`FaultStore`] for an example.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +48,9 @@ pub struct FaultStore {
     commits: AtomicU64,
 }
 
-/// The moment of a commit at which a fault happens. See [`FaultStore`] for an example.
+/// The moment of a commit at which a fault happens.
+///
+/// See [`FaultStore`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Nothing has been applied, and nothing will be if the commit fails or its future is dropped here.

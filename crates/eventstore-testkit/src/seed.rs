@@ -1,8 +1,12 @@
-//! Random choices that can be played again. See [`Seed`] for an example.
+//! Random choices that can be played again.
+//!
+//! See [`Seed`] for an example.
 
 use std::fmt;
 
-/// Environment variable that sets the seed of every random case. See [`Seed`] for an example.
+/// Environment variable that sets the seed of every random case.
+///
+/// See [`Seed`] for an example.
 pub const SEED_VARIABLE: &str = "EVENTSTORE_SEED";
 
 /// Seeds that are run each time: a change that breaks one of them breaks it for everybody.

@@ -38,8 +38,9 @@ pub struct Batch {
     writes: BTreeMap<Bytes, Option<Bytes>>,
 }
 
-/// What must hold for a batch to be applied, checked inside the commit. See [`holds`](Self::holds) for
-/// an example.
+/// What must hold for a batch to be applied, checked inside the commit.
+///
+/// See [`holds`](Self::holds) for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The key has no value.
@@ -55,8 +56,9 @@ pub enum Condition {
     },
 }
 
-/// When a commit may be reported as done. See [`KeyValueStore::commit`](crate::KeyValueStore::commit)
-/// for an example.
+/// When a commit may be reported as done.
+///
+/// See [`KeyValueStore::commit`](crate::KeyValueStore::commit) for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// After it would survive a power cut.

@@ -26,7 +26,9 @@
 
 use crate::{Error, Result};
 
-/// Runs a read of a blocking engine on tokio's blocking pool. See the [module](self) for an example.
+/// Runs a read of a blocking engine on tokio's blocking pool.
+///
+/// See the [module](self) for an example.
 ///
 /// # Errors
 /// Those of `read`; a panic of the engine becomes [`Error::Unavailable`].
@@ -38,7 +40,9 @@ pub async fn read<T: Send + 'static>(read: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// Runs a commit of a blocking engine on tokio's blocking pool. It runs to its end when the caller goes
-/// away. See the [module](self) for an example.
+/// away.
+///
+/// See the [module](self) for an example.
 ///
 /// # Errors
 /// Those of `commit`; a panic of the engine becomes [`Error::OutcomeUnknown`].

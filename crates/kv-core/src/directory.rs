@@ -20,8 +20,9 @@ const LOCK: &str = "LOCK";
 /// First word of every marker, so that a file of the same name from elsewhere is told apart.
 const MAGIC: &str = "kv-store";
 
-/// A directory that this handle alone may use, until it is dropped. See [`claim`](Self::claim) for an
-/// example.
+/// A directory that this handle alone may use, until it is dropped.
+///
+/// See [`claim`](Self::claim) for an example.
 #[derive(Debug)]
 pub struct Directory {
     engine_path: PathBuf,

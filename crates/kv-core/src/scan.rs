@@ -7,7 +7,9 @@ const DEFAULT_MAX_ITEMS: usize = 256;
 /// Bytes of a page unless the scan says otherwise: far below the 4 MB at which gRPC engines refuse a reply.
 const DEFAULT_MAX_BYTES: usize = 1 << 20;
 
-/// The order of a scan. See [`Scan`] for an example.
+/// The order of a scan.
+///
+/// See [`Scan`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Ascending keys.

@@ -38,8 +38,9 @@ use kv_core::{
 };
 use parking_lot::RwLock;
 
-/// A key-value store in memory. See the [crate documentation](crate) for what it promises and what it
-/// loses, and for an example.
+/// A key-value store in memory.
+///
+/// See the [crate documentation](crate) for what it promises and what it loses, and for an example.
 ///
 /// No call waits for anything but the lock, which is held for the time of one page or one commit; none leaves
 /// its thread.

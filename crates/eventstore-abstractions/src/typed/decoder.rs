@@ -5,8 +5,9 @@ use std::marker::PhantomData;
 use crate::typed::{EventSet, Json, PayloadCodec};
 use crate::{Error, EventMessage, Result};
 
-/// What a decoder does with an event whose type, at its schema version, is not in the set. See
-/// [`Decoder`] for an example.
+/// What a decoder does with an event whose type, at its schema version, is not in the set.
+///
+/// See [`Decoder`] for an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum UnknownTypes {
     /// It is an error that names the type. A state that left out an event unnoticed would be wrong.
@@ -18,7 +19,9 @@ pub enum UnknownTypes {
     KeepRaw,
 }
 
-/// An event as it was decoded. See [`Decoder`] for an example.
+/// An event as it was decoded.
+///
+/// See [`Decoder`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded<E> {
     /// An event of the set.

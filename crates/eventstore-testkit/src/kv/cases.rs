@@ -82,7 +82,9 @@ macro_rules! __kv_cases {
 #[macro_export]
 macro_rules! __kv_registry {
     ({} $($module:ident::$case:ident,)+) => {
-        /// Every case of the suite, in the order in which to fix them. See [`Case`] for an example.
+        /// Every case of the suite, in the order in which to fix them.
+        ///
+        /// See [`Case`] for an example.
         pub const CASES: &[Case] = &[$(
             Case { name: stringify!($case), run: |harness| Box::pin($module::$case(harness)) },
         )+];

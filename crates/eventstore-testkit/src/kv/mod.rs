@@ -67,7 +67,9 @@ const WORKER_THREADS: usize = 4;
 const CASE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Opens the store under test, always at the same location. A fresh harness has a fresh, empty
-/// location. See the [module](self) for an example.
+/// location.
+///
+/// See the [module](self) for an example.
 #[async_trait]
 pub trait KvHarness: Send + Sync {
     /// Opens the store.

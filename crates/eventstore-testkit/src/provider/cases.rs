@@ -165,7 +165,9 @@ macro_rules! __provider_cases {
 #[macro_export]
 macro_rules! __provider_registry {
     ({} $($module:ident::$case:ident,)+) => {
-        /// Every case of the suite, in the order in which to fix them. See [`Case`] for an example.
+        /// Every case of the suite, in the order in which to fix them.
+        ///
+        /// See [`Case`] for an example.
         pub const CASES: &[Case] = &[$(
             Case { name: stringify!($case), run: |harness| Box::pin($module::$case(harness)) },
         )+];
