@@ -11,7 +11,7 @@ use crate::Outcome;
 use crate::cargo::output;
 
 /// Every crate of the workspace and its floor.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: &[(&str, u8)] = &[
     ("eventstore-abstractions", 0),
     ("kv-core", 0),
     ("eventstore-kv", 1),
@@ -26,7 +26,7 @@ const FLOORS: [(&str, u8); 11] = [
 ];
 
 /// Crates that may name the floor-0 crate beside the name and no other crate of ours, although lower ones exist.
-const ONLY: [(&str, &str); 4] = [
+const ONLY: &[(&str, &str)] = &[
     ("kv-memory", "kv-core"),
     ("kv-sled", "kv-core"),
     ("kv-fjall", "kv-core"),
@@ -65,8 +65,8 @@ fn graph(metadata: &str) -> Result<Graph, String> {
 }
 
 fn problems(graph: &Graph) -> Vec<String> {
-    let floors = BTreeMap::from(FLOORS);
-    let only = BTreeMap::from(ONLY);
+    let floors: BTreeMap<_, _> = FLOORS.iter().copied().collect();
+    let only: BTreeMap<_, _> = ONLY.iter().copied().collect();
     let mut problems = Vec::new();
     for (name, dependencies) in graph {
         let Some(floor) = floors.get(name.as_str()) else {

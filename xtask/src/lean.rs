@@ -4,7 +4,7 @@ use crate::cargo::{output, run};
 use crate::{BACKENDS, Outcome};
 
 /// What must not be in the tree of the facade without features.
-const HEAVY: [&str; 9] = [
+const HEAVY: &[&str] = &[
     "tokio",
     "bincode",
     "kv-core",
@@ -63,7 +63,7 @@ fn heavy_in(tree: &str) -> Option<&'static str> {
         tree.lines()
             .any(|line| line.split_whitespace().next() == Some(name))
     };
-    HEAVY.into_iter().find(|name| named(name))
+    HEAVY.iter().copied().find(|name| named(name))
 }
 
 #[cfg(test)]
