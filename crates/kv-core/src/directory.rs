@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn marker_is_one_line_of_text() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        drop(Directory::claim(dir.path(), "fjall", 1).expect("claim"));
+        let marker = fs::read_to_string(dir.path().join(MARKER)).expect("read");
+        // As it was written ever since: `docs/storage-format.md` says so.
+        assert_eq!(marker, "kv-store fjall 1\n");
+    }
+
+    #[test]
     fn foreign_files_are_refused_and_left_alone() {
         let dir = tempfile::tempdir().expect("temp dir");
         fs::write(dir.path().join("thesis.doc"), "mine").expect("write");

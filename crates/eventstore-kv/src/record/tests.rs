@@ -1,5 +1,7 @@
 //! Records round-trip, every damage is told, and golden bytes pin the form.
 
+mod document;
+
 use std::collections::BTreeMap;
 
 use eventstore_abstractions::{
