@@ -17,7 +17,8 @@ use crate::log::Core;
 use crate::sequencer::{Action, Hold, Reply};
 use crate::stream_reader;
 
-/// How long a waiting open sleeps at most before it looks again: releases in other processes are not announced.
+/// How long a waiting open sleeps at most before it looks again: releases in other processes are
+/// not announced.
 const SHARED_POLL: Duration = Duration::from_millis(100);
 
 /// An open session. Dropping it drops the hold, which releases the stream.
@@ -121,6 +122,15 @@ impl SessionStore {
         let lease = self.core.reader.lease(&self.database, &self.stream).await?;
         hold::check(&self.stream, lease.as_ref(), writer, self.core.clock.now())
     }
+
+    /// What is wrong in itself never reaches the commit that would check the session: then it is
+    /// checked here, so that a caller whose session is over is told that first.
+    async fn session_first<T>(&self, result: Result<T>) -> Result<T> {
+        if matches!(result, Err(Error::InvalidInput { .. })) {
+            self.check().await?;
+        }
+        result
+    }
 }
 
 #[async_trait]
@@ -139,9 +149,11 @@ impl EventStore for SessionStore {
 
     async fn append_with(&self, events: Vec<EventMessage>, options: AppendOptions) -> Result<Appended> {
         let writer = self.writer()?;
-        self.core
+        let appended = self
+            .core
             .append(&self.database, &self.stream, writer, events, options)
-            .await
+            .await;
+        self.session_first(appended).await
     }
 
     async fn read_with(&self, options: ReadOptions) -> Result<Replay> {
@@ -165,9 +177,11 @@ impl EventStore for SessionStore {
 
     async fn snapshot(&self, version: Version, snapshot: EventMessage) -> Result<()> {
         let writer = self.writer()?;
-        self.core
+        let taken = self
+            .core
             .snapshot(&self.database, &self.stream, writer, version, snapshot)
-            .await
+            .await;
+        self.session_first(taken).await
     }
 
     async fn read_snapshot(&self, version: Version) -> Result<Option<Snapshot>> {
@@ -203,7 +217,8 @@ impl EventStore for SessionStore {
     async fn renew(&self, timeout: Option<Duration>) -> Result<Session> {
         let writer = self.writer()?;
         let timeout = timeout.unwrap_or(self.settings.session_timeout);
-        self.settings.clone().session_timeout(timeout).validate()?;
+        let settings = self.settings.clone().session_timeout(timeout);
+        self.session_first(settings.validate()).await?;
         let session = self.session().id;
         let action = Action::Renew {
             writer,

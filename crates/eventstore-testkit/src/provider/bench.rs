@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore_abstractions::{
-    AppendOptions, Appended, Clock, ContentType, Database, Durability, EventLog, EventLogExt, EventMessage,
-    EventStore, EventStoreProvider, EventStoreProviderExt, ExpectedVersion, LogReadOptions, OpenOptions,
-    Payload, ReadOptions, RecordedEvent, Result, Settings, StreamId, Version,
+    AppendOptions, Appended, Clock, ContentType, Database, Durability, Error, EventLog, EventLogExt,
+    EventMessage, EventStore, EventStoreProvider, EventStoreProviderExt, ExpectedVersion, LogReadOptions,
+    OpenOptions, Payload, ReadOptions, RecordedEvent, Result, Settings, StreamId, Version,
 };
 use kv_core::{Bytes, Entry, KeyValueStore, Scan};
 
@@ -22,7 +22,8 @@ pub(super) const SESSION: Duration = Duration::from_secs(60);
 pub(super) const OPEN: Duration = Duration::from_secs(5);
 /// The smallest step of the clock.
 pub(super) const TICK: Duration = Duration::from_micros(1);
-/// Tries until an effect in the background is taken for missing. Each try is a commit, so that time passes.
+/// Tries until an effect in the background is taken for missing. Each try is a commit, so that time
+/// passes.
 const MAX_TRIES: usize = 500;
 
 /// A provider over an engine that counts and fails on demand, with a clock that is moved by hand.
@@ -51,8 +52,8 @@ impl<'a> Bench<'a> {
             .expect("a provider opens over an engine that opens")
     }
 
-    /// Two providers over one engine that says that it is shared, each with a clock and faults of its own, as if
-    /// each were in a process of its own.
+    /// Two providers over one engine that says that it is shared, each with a clock and faults of
+    /// its own, as if each were in a process of its own.
     pub(super) async fn pair(harness: &'a dyn ProviderHarness) -> (Self, Self) {
         let engine = harness.engine().await.expect("the harness opens an engine");
         let engine: Arc<dyn KeyValueStore> = Arc::new(Shared(engine));
@@ -88,8 +89,8 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Closes the provider and opens another at the same location. An engine that keeps nothing stays open, and
-    /// loses only its provider.
+    /// Closes the provider and opens another at the same location. An engine that keeps nothing
+    /// stays open, and loses only its provider.
     pub(super) async fn restart(self) -> Self {
         if !self.engine.capabilities().durable {
             return self.crash().await;
@@ -137,7 +138,8 @@ impl<'a> Bench<'a> {
         appended.expect("an event is appended")
     }
 
-    /// This bench with `count` small events in `stream`, appended in few commits and not waiting for the disk.
+    /// This bench with `count` small events in `stream`, appended in few commits and not waiting
+    /// for the disk.
     pub(super) async fn filled(self, stream: &StreamId, count: usize) -> Self {
         let options = AppendOptions::default().durability(Durability::Buffered);
         for part in numbered(count).chunks(500) {
@@ -269,6 +271,25 @@ pub(super) fn numbered(count: usize) -> Vec<EventMessage> {
     (1..=count)
         .map(|number| event(&format!("event {number}")))
         .collect()
+}
+
+/// The name of an error's variant, of those that a call of the store can end with while the engine
+/// works.
+pub(super) fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::StoreVersionMismatch { .. } => "StoreVersionMismatch",
+        Error::StoreNotOpen { .. } => "StoreNotOpen",
+        Error::InvalidStoreSession { .. } => "InvalidStoreSession",
+        Error::StoreSessionExpired { .. } => "StoreSessionExpired",
+        Error::OpenStoreFailed { .. } => "OpenStoreFailed",
+        Error::StreamHeld { .. } => "StreamHeld",
+        Error::DuplicateIdempotencyId { .. } => "DuplicateIdempotencyId",
+        Error::IdempotencyIdNotFound { .. } => "IdempotencyIdNotFound",
+        Error::SnapshotVersionNotFound { .. } => "SnapshotVersionNotFound",
+        Error::VersionNotFound { .. } => "VersionNotFound",
+        Error::InvalidInput { .. } => "InvalidInput",
+        _ => "another error",
+    }
 }
 
 /// How an engine fails that has done nothing.

@@ -2,8 +2,8 @@
 
 use super::Case;
 use super::{
-    appends, corruption, defects, drops, expectations, faults, idempotency, log, model, names, races, reads,
-    reopen, selections, sessions, shared, snapshots, stale, waiting,
+    acceptance, appends, corruption, defects, drops, expectations, faults, idempotency, log, model, names,
+    races, reads, reopen, selections, sessions, shared, snapshots, stale, waiting,
 };
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
@@ -43,6 +43,7 @@ macro_rules! __provider_cases {
             idempotency::message_is_found_by_its_id,
             idempotency::racing_retries_apply_once,
             names::hostile_names_stay_apart,
+            names::hostile_names_stay_apart_in_every_part,
             names::names_have_limits,
             reads::absent_stream_reads_as_empty,
             reads::metadata_round_trips,
@@ -82,6 +83,7 @@ macro_rules! __provider_cases {
             stale::closed_store_refuses_every_operation,
             stale::expired_session_refuses_every_operation,
             stale::overtaken_session_refuses_every_operation,
+            stale::session_is_checked_before_the_arguments,
             stale::session_ends_to_the_moment,
             stale::stale_session_cannot_write,
             stale::expired_session_stays_expired,
@@ -115,6 +117,9 @@ macro_rules! __provider_cases {
             races::versions_have_no_gaps,
             races::positions_have_no_gaps,
             races::expected_version_is_linearizable,
+            acceptance::thousand_events_are_read_back_equal,
+            acceptance::snapshots_cut_a_load_by_four_fifths,
+            acceptance::concurrent_operations_corrupt_nothing,
             reopen::acked_is_kept,
             reopen::restart_frees_held_streams,
             reopen::dropped_future_is_safe,

@@ -1,4 +1,5 @@
-//! Calls that nobody waits for any more: what they began happens whole or not at all, and the store goes on.
+//! Calls that nobody waits for any more: what they began happens whole or not at all, and the store
+//! goes on.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -43,7 +44,8 @@ fn append_in_task(log: &Arc<dyn EventLog>, stream: &StreamId, texts: [&str; 2]) 
     })
 }
 
-/// The texts of `stream`, which must be whole: `first` and `second` are there both or not at all, side by side.
+/// The texts of `stream`, which must be whole: `first` and `second` are there both or not at all,
+/// side by side.
 async fn whole(bench: &Bench<'_>, stream: &StreamId) -> Vec<String> {
     let events = bench.events(stream).await;
     assert_eq!(versions(&events), up_to(events.len() as u64));
@@ -63,8 +65,8 @@ async fn whole(bench: &Bench<'_>, stream: &StreamId) -> Vec<String> {
     texts
 }
 
-/// An append, a snapshot and an open that are dropped while they wait for another's commit happen whole or not at
-/// all, and those after them go on.
+/// An append, a snapshot and an open that are dropped while they wait for another's commit happen
+/// whole or not at all, and those after them go on.
 pub async fn dropped_future_is_safe_while_queued(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let (busy, stream) = (stream_id("busy"), stream_id("a"));
@@ -88,8 +90,8 @@ pub async fn dropped_future_is_safe_while_queued(harness: &dyn ProviderHarness) 
     assert_eq!(history.version(), session.version().await.expect("read"));
 }
 
-/// An append whose future is dropped during its own commit, before or after it is applied, happens whole or not at
-/// all; appends after it neither lose nor double it.
+/// An append whose future is dropped during its own commit, before or after it is applied, happens
+/// whole or not at all; appends after it neither lose nor double it.
 pub async fn dropped_future_is_safe_while_its_commit_is_held(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     for moment in MOMENTS {
@@ -137,8 +139,8 @@ pub async fn dropped_future_is_safe_for_an_open(harness: &dyn ProviderHarness) {
     }
 }
 
-/// A session that is dropped in the middle of its append or of its close frees its stream, and the append happens
-/// whole or not at all.
+/// A session that is dropped in the middle of its append or of its close frees its stream, and the
+/// append happens whole or not at all.
 pub async fn dropped_future_is_safe_in_a_session(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     for moment in MOMENTS {
@@ -165,8 +167,8 @@ pub async fn dropped_future_is_safe_in_a_session(harness: &dyn ProviderHarness) 
     }
 }
 
-/// When the provider is dropped in the middle of a commit, the next one over the same engine finds the append whole
-/// or not at all, and a commit that ends late neither doubles nor loses anything.
+/// When the provider is dropped in the middle of a commit, the next one over the same engine finds
+/// the append whole or not at all, and a commit that ends late neither doubles nor loses anything.
 pub async fn dropped_future_is_safe_when_the_provider_goes_too(harness: &dyn ProviderHarness) {
     let mut bench = Bench::open(harness).await;
     for moment in MOMENTS {

@@ -1,4 +1,5 @@
-//! Commits and reads that fail: what is told, what is stored, and that the store goes on with the truth.
+//! Commits and reads that fail: what is told, what is stored, and that the store goes on with the
+//! truth.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -28,7 +29,8 @@ async fn append(bench: &Bench<'_>, stream: &StreamId, at: u64, events: &[EventMe
     bench.log.append(stream, exact(at), events.to_vec()).await
 }
 
-/// A commit that fails cleanly is told as such and writes nothing, whatever it was for; the next call works.
+/// A commit that fails cleanly is told as such and writes nothing, whatever it was for; the next
+/// call works.
 pub async fn failed_append_writes_nothing_when_its_commit_fails(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let stream = stream_id("a");
@@ -61,8 +63,8 @@ pub async fn failed_append_writes_nothing_when_its_commit_fails(harness: &dyn Pr
     assert_eq!(texts(&bench.events(&stream).await), ["event 1", "next"]);
 }
 
-/// A write whose end is not known is told as such, never as a success or a clean failure; the writes after it are
-/// decided by what is stored.
+/// A write whose end is not known is told as such, never as a success or a clean failure; the
+/// writes after it are decided by what is stored.
 pub async fn write_after_an_unknown_outcome_follows_what_is_stored(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     for (moment, stored, not_stored) in [(Moment::BeforeApplying, 1, 3), (Moment::AfterApplying, 3, 1)] {
@@ -90,8 +92,8 @@ pub async fn write_after_an_unknown_outcome_follows_what_is_stored(harness: &dyn
     }
 }
 
-/// The same messages after an unknown outcome give the first outcome and are there once, whether the first try was
-/// applied or not; so does the same command with new messages.
+/// The same messages after an unknown outcome give the first outcome and are there once, whether
+/// the first try was applied or not; so does the same command with new messages.
 pub async fn retry_after_an_unknown_outcome_applies_once(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let command =
@@ -129,8 +131,8 @@ pub async fn retry_after_an_unknown_outcome_applies_once(harness: &dyn ProviderH
     assert_eq!(positions(&bench.all().await), up_to(8));
 }
 
-/// A commit that was given up and is still on its way lands before the next one, or never: a retry finds it, or
-/// applies once.
+/// A commit that was given up and is still on its way lands before the next one, or never: a retry
+/// finds it, or applies once.
 pub async fn straggling_commit_lands_first_or_never(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let messages = [event("1"), event("2")];
@@ -180,8 +182,8 @@ pub async fn straggling_commit_lands_first_or_never(harness: &dyn ProviderHarnes
     assert_eq!(positions(&bench.all().await), up_to(6));
 }
 
-/// Whichever read fails when the store looks for the truth after an unknown outcome, the caller is told that the
-/// storage failed: never that another writer was first, and never a wrong outcome.
+/// Whichever read fails when the store looks for the truth after an unknown outcome, the caller is
+/// told that the storage failed: never that another writer was first, and never a wrong outcome.
 pub async fn failing_reread_is_no_conflict(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     for moment in [Moment::BeforeApplying, Moment::AfterApplying] {
@@ -217,8 +219,8 @@ pub async fn failing_reread_is_no_conflict(harness: &dyn ProviderHarness) {
     }
 }
 
-/// When the commit that carries the appends of many callers fails, each of them is told how, and what they are told
-/// is what is stored.
+/// When the commit that carries the appends of many callers fails, each of them is told how, and
+/// what they are told is what is stored.
 pub async fn every_caller_of_a_failed_commit_is_told(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let cases = [
@@ -266,7 +268,8 @@ pub async fn every_caller_of_a_failed_commit_is_told(harness: &dyn ProviderHarne
     assert_eq!(positions(&bench.all().await), up_to(3 * (CALLERS as u64 + 1)));
 }
 
-/// An open whose outcome is not known does not keep its stream beyond the time that its session would have had.
+/// An open whose outcome is not known does not keep its stream beyond the time that its session
+/// would have had.
 pub async fn open_with_an_unknown_outcome_frees_the_stream_in_time(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     for moment in [Moment::BeforeApplying, Moment::AfterApplying] {
@@ -279,7 +282,8 @@ pub async fn open_with_an_unknown_outcome_frees_the_stream_in_time(harness: &dyn
     }
 }
 
-/// Begins all `calls` before the commit that waits at `gate` goes on, so that they wait for it together.
+/// Begins all `calls` before the commit that waits at `gate` goes on, so that they wait for it
+/// together.
 async fn all_begun_behind<T>(gate: Gate, calls: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut calls: Vec<_> = calls.map(Box::pin).collect();
     let mut ended: Vec<Option<T>> = calls.iter().map(|_| None).collect();

@@ -122,17 +122,19 @@ pub async fn absent_id_is_not_found(harness: &dyn ProviderHarness) {
         .await
         .expect("appended");
     let looked_for = [key("command"), MessageId::generate().into()];
-    for key in looked_for {
-        refused!(
-            bench.log.find_append(&stream, &key).await,
-            Error::IdempotencyIdNotFound { .. }
-        );
-        let session = bench.session(&stream).await;
-        refused!(
-            session.find_append(&key).await,
-            Error::IdempotencyIdNotFound { .. }
-        );
-        session.close().await.expect("closed");
+    let session = bench.session(&stream).await;
+    for looked_for in looked_for {
+        for found in [
+            bench.log.find_append(&stream, &looked_for).await,
+            session.find_append(&looked_for).await,
+        ] {
+            match found {
+                Err(Error::IdempotencyIdNotFound { stream: of, key }) => {
+                    assert_eq!((of, key), (stream.clone(), looked_for.clone()));
+                }
+                other => panic!("{other:?} does not say that {looked_for} is absent"),
+            }
+        }
     }
 }
 

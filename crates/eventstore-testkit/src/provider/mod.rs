@@ -30,9 +30,41 @@
 //! The functions in the modules below are the cases. They are public for their docs, which say what
 //! each checks; the macro calls them.
 //!
+//! # What is where
+//! The invariants of the design are cases of their own names. Some have more, which begin with the
+//! name: `dropped_future_is_safe_…` in [`drops`], `…_across_providers` in [`shared`].
+//!
+//! | time and clocks | case |
+//! |---|---|
+//! | comes from the injected clock alone | [`defect_06_expiry_follows_the_injected_clock`] |
+//! | jumps neither lose data nor give two sessions a token | [`clock_jumps_are_safe`], [`clock_jumps_are_safe_across_providers`] |
+//!
+//! [`defect_06_expiry_follows_the_injected_clock`]: defects::defect_06_expiry_follows_the_injected_clock
+//! [`clock_jumps_are_safe`]: stale::clock_jumps_are_safe
+//! [`clock_jumps_are_safe_across_providers`]: shared::clock_jumps_are_safe_across_providers
+//!
+//! | error | case that ends with it |
+//! |---|---|
+//! | [`StoreVersionMismatch`](Error::StoreVersionMismatch) | [`expectations::mismatch_names_stream_expected_and_actual`] |
+//! | [`StoreNotOpen`](Error::StoreNotOpen) | [`stale::closed_store_refuses_every_operation`] |
+//! | [`InvalidStoreSession`](Error::InvalidStoreSession) | [`stale::overtaken_session_refuses_every_operation`] |
+//! | [`StoreSessionExpired`](Error::StoreSessionExpired) | [`stale::expired_session_refuses_every_operation`] |
+//! | [`OpenStoreFailed`](Error::OpenStoreFailed) | [`waiting::open_store_failed_names_the_holder`] |
+//! | [`StreamHeld`](Error::StreamHeld) | [`sessions::held_stream_refuses_writes_without_the_session`] |
+//! | [`DuplicateIdempotencyId`](Error::DuplicateIdempotencyId) | [`idempotency::id_with_other_content_is_refused`] |
+//! | [`IdempotencyIdNotFound`](Error::IdempotencyIdNotFound) | [`idempotency::absent_id_is_not_found`] |
+//! | [`SnapshotVersionNotFound`](Error::SnapshotVersionNotFound) | [`snapshots::clearing_an_absent_snapshot_is_an_error`] |
+//! | [`VersionNotFound`](Error::VersionNotFound) | [`selections::read_as_of_a_version_above_the_head_is_refused`] |
+//! | [`OutcomeUnknown`](Error::OutcomeUnknown) | [`faults::write_after_an_unknown_outcome_follows_what_is_stored`] |
+//! | [`Unavailable`](Error::Unavailable) | [`faults::failed_append_writes_nothing_when_its_commit_fails`] |
+//! | [`Corrupt`](Error::Corrupt) | [`corruption::corruption_is_reported`] |
+//!
+//! The acceptance figures are in [`acceptance`].
+//!
 //! Each case is proved able to fail: this crate's own tests run it against a provider, or an engine
 //! beneath the right provider, that is wrong in just that point.
 
+pub mod acceptance;
 pub mod appends;
 mod bench;
 mod cases;
@@ -64,7 +96,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 #[cfg(doc)]
-use eventstore_abstractions::EventStoreProvider;
+use eventstore_abstractions::{Error, EventStoreProvider};
 use tokio::runtime::Builder;
 
 pub use cases::CASES;
@@ -119,8 +151,8 @@ impl fmt::Debug for Case {
     }
 }
 
-/// Runs the case `name` on a multi-threaded runtime with a harness made there: the body of each test that
-/// [`provider_conformance!`](crate::provider_conformance) makes.
+/// Runs the case `name` on a multi-threaded runtime with a harness made there: the body of each
+/// test that [`provider_conformance!`](crate::provider_conformance) makes.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -176,4 +208,43 @@ macro_rules! __provider_tests {
             )+
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CASES;
+
+    /// The invariants of the design that hold so far, by their names there.
+    const INVARIANTS: [&str; 12] = [
+        "acked_is_kept",
+        "versions_have_no_gaps",
+        "positions_have_no_gaps",
+        "expected_version_is_linearizable",
+        "failed_append_writes_nothing",
+        "idempotent_append_applies_once",
+        "snapshot_never_ahead",
+        "stale_session_cannot_write",
+        "readers_need_no_session",
+        "corruption_is_reported",
+        "dropped_future_is_safe",
+        "hostile_names_stay_apart",
+    ];
+
+    #[test]
+    fn every_invariant_is_a_case_of_its_name() {
+        for invariant in INVARIANTS {
+            assert!(
+                CASES.iter().any(|case| case.name() == invariant),
+                "{invariant} is no case"
+            );
+        }
+    }
+
+    #[test]
+    fn names_of_cases_are_unique() {
+        let mut names: Vec<_> = CASES.iter().map(|case| case.name()).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+        assert_eq!(twice, None);
+    }
 }

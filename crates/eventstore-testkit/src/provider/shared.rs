@@ -26,8 +26,8 @@ const fn exact(version: u64) -> ExpectedVersion {
     ExpectedVersion::Exact(Version::new(version))
 }
 
-/// An expectation is checked against what any provider has committed: neither passes nor fails by what one of them
-/// remembers, and of racing appends one wins.
+/// An expectation is checked against what any provider has committed: neither passes nor fails by
+/// what one of them remembers, and of racing appends one wins.
 pub async fn expected_version_is_linearizable_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let stream = stream_id("a");
@@ -84,7 +84,8 @@ pub async fn versions_have_no_gaps_across_providers(harness: &dyn ProviderHarnes
     }
 }
 
-/// A reader that follows the log through one provider while two write sees every position once, in order.
+/// A reader that follows the log through one provider while two write sees every position once, in
+/// order.
 pub async fn positions_have_no_gaps_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let total = 2 * WRITERS * ROUNDS * 2;
@@ -107,7 +108,8 @@ pub async fn positions_have_no_gaps_across_providers(harness: &dyn ProviderHarne
     );
 }
 
-/// Appends of two events to two streams by many writers of both providers, and the versions that they were told.
+/// Appends of two events to two streams by many writers of both providers, and the versions that
+/// they were told.
 async fn race(one: &Bench<'_>, two: &Bench<'_>) -> Vec<(String, u64)> {
     let mut writers = JoinSet::new();
     for log in [&one.log, &two.log].repeat(WRITERS) {
@@ -126,8 +128,8 @@ async fn race(one: &Bench<'_>, two: &Bench<'_>) -> Vec<(String, u64)> {
     writers.join_all().await.concat()
 }
 
-/// A session of one provider keeps the other from writing, and from opening the stream; a provider that opens
-/// meanwhile ends no session; reads go on everywhere.
+/// A session of one provider keeps the other from writing, and from opening the stream; a provider
+/// that opens meanwhile ends no session; reads go on everywhere.
 pub async fn held_stream_refuses_writes_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let stream = stream_id("a");
@@ -166,8 +168,8 @@ pub async fn waiting_open_gets_the_stream_across_providers(harness: &dyn Provide
     opened.append([event("x")]).await.expect("appended");
 }
 
-/// A session that another provider has taken over never writes, not even where its own clock says that it is live,
-/// and not with a write that was on its way when it was taken over.
+/// A session that another provider has taken over never writes, not even where its own clock says
+/// that it is live, and not with a write that was on its way when it was taken over.
 pub async fn stale_session_cannot_write_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let stream = stream_id("a");
@@ -202,7 +204,8 @@ pub async fn stale_session_cannot_write_across_providers(harness: &dyn ProviderH
     assert!(one.log.snapshot_versions(&stream).await.expect("read").is_empty());
 }
 
-/// A write that the other provider let pass a session whose time was over there ends that session for good.
+/// A write that the other provider let pass a session whose time was over there ends that session
+/// for good.
 pub async fn expired_session_stays_expired_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let stream = stream_id("a");
@@ -218,8 +221,8 @@ pub async fn expired_session_stays_expired_across_providers(harness: &dyn Provid
     assert_eq!(texts(&one.events(&stream).await), ["1", "between"]);
 }
 
-/// The same messages through two providers are applied once: at the same time, one after the other, and where one of
-/// them does not know what became of its commit.
+/// The same messages through two providers are applied once: at the same time, one after the other,
+/// and where one of them does not know what became of its commit.
 pub async fn idempotent_append_applies_once_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let (raced, told) = (stream_id("raced"), event("told"));
@@ -287,8 +290,8 @@ pub async fn straggling_commit_lands_first_or_never_across_providers(harness: &d
     assert_eq!(positions(&two.all().await), up_to(2));
 }
 
-/// Whatever the clocks of two providers say, and however they jump, no two sessions have one fencing token, and only
-/// the session that was opened last writes.
+/// Whatever the clocks of two providers say, and however they jump, no two sessions have one
+/// fencing token, and only the session that was opened last writes.
 pub async fn clock_jumps_are_safe_across_providers(harness: &dyn ProviderHarness) {
     let (one, two) = Bench::pair(harness).await;
     let stream = stream_id("a");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Result, Scan};
 
-/// A [`KeyValueStore`] that passes everything on and says that others may write too. That is true of every engine
-/// beneath two providers in one process.
+/// A [`KeyValueStore`] that passes everything on and says that others may write too. That is true
+/// of every engine beneath two providers in one process.
 #[derive(Debug)]
 pub(super) struct Shared(pub(super) Arc<dyn KeyValueStore>);
 

@@ -8,7 +8,7 @@ use eventstore_abstractions::{
 };
 
 use super::ProviderHarness;
-use super::bench::{Bench, SESSION, TICK, event, refused, state, stream_id};
+use super::bench::{Bench, SESSION, TICK, event, kind, refused, sized, state, stream_id};
 
 /// Every operation of a store, by name, with how it ended.
 async fn every_operation(store: &dyn EventStore) -> Vec<(&'static str, Result<()>)> {
@@ -91,7 +91,8 @@ pub async fn expired_session_refuses_every_operation(harness: &dyn ProviderHarne
     unchanged(&bench).await;
 }
 
-/// When another session holds the stream every operation fails with `InvalidStoreSession`, and does nothing.
+/// When another session holds the stream every operation fails with `InvalidStoreSession`, and does
+/// nothing.
 pub async fn overtaken_session_refuses_every_operation(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let store = held(&bench).await;
@@ -110,6 +111,34 @@ pub async fn overtaken_session_refuses_every_operation(harness: &dyn ProviderHar
         }
     }
     unchanged(&bench).await;
+}
+
+/// The session is checked before what is asked of it: with arguments that are wrong in themselves,
+/// too, the error says that the session is over, and a session that is not gets to know what is
+/// wrong.
+pub async fn session_is_checked_before_the_arguments(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    let store = held(&bench).await;
+    assert_eq!(wrong_calls(&bench, &*store).await, ["InvalidInput"; 4]);
+    bench.clock.advance(SESSION);
+    assert_eq!(wrong_calls(&bench, &*store).await, ["StoreSessionExpired"; 4]);
+    let _next = bench.session(&stream_id("a")).await;
+    assert_eq!(wrong_calls(&bench, &*store).await, ["InvalidStoreSession"; 4]);
+    store.close().await.expect("closed");
+    assert_eq!(wrong_calls(&bench, &*store).await, ["StoreNotOpen"; 4]);
+    unchanged(&bench).await;
+}
+
+/// How calls end whose arguments are wrong.
+async fn wrong_calls(bench: &Bench<'_>, store: &dyn EventStore) -> [&'static str; 4] {
+    let elsewhere = event("x").with_domain(stream_id("b"));
+    let ended = [
+        store.append([elsewhere]).await.map(drop),
+        store.append([sized(bench.max_value_bytes() + 1)]).await.map(drop),
+        store.snapshot(Version::ZERO, state(0)).await,
+        store.renew(Some(Duration::ZERO)).await.map(drop),
+    ];
+    ended.map(|result| kind(&result.expect_err("the call is wrong")))
 }
 
 /// A session works until its last moment, and at its end at most one session writes.
@@ -133,7 +162,8 @@ pub async fn session_ends_to_the_moment(harness: &dyn ProviderHarness) {
     assert_eq!(bench.events(&stream).await.len(), 2);
 }
 
-/// A session that was taken over never writes: not after the next one has written, closed, or expired in its turn.
+/// A session that was taken over never writes: not after the next one has written, closed, or
+/// expired in its turn.
 pub async fn stale_session_cannot_write(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let stream = stream_id("a");
@@ -168,7 +198,8 @@ pub async fn stale_session_cannot_write(harness: &dyn ProviderHarness) {
     );
 }
 
-/// A session that the clock ended does not come back to life when a write without a session came in between.
+/// A session that the clock ended does not come back to life when a write without a session came in
+/// between.
 pub async fn expired_session_stays_expired(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let stream = stream_id("a");
@@ -208,8 +239,8 @@ pub async fn close_of_a_stale_session_leaves_the_holder(harness: &dyn ProviderHa
     refused!(bench.try_session(&stream).await, Error::OpenStoreFailed { .. });
 }
 
-/// The check of a write is part of its commit: a session whose time ends while its write waits does not write
-/// after the next one.
+/// The check of a write is part of its commit: a session whose time ends while its write waits does
+/// not write after the next one.
 pub async fn write_that_is_overtaken_is_fenced(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let stream = stream_id("a");

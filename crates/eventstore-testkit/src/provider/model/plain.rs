@@ -4,30 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use eventstore_abstractions::{
-    Appended, Direction, Error, EventMessage, ExpectedVersion, History, IdempotencyId, IdempotencyKey,
+    Appended, Direction, EventMessage, ExpectedVersion, History, IdempotencyId, IdempotencyKey,
     LogReadOptions, Position, ReadOptions, RecordedEvent, Selection, Session, SessionId, Snapshot, StreamId,
     Timestamp, Version,
 };
 
 /// What a call gives: errors are told apart by what they mean, not by their texts.
 pub(super) type Answer<T> = Result<T, &'static str>;
-
-/// The name of an error's variant, if the calls that the model makes may end with it.
-pub(super) fn name(error: &Error) -> Option<&'static str> {
-    Some(match error {
-        Error::StoreVersionMismatch { .. } => "StoreVersionMismatch",
-        Error::StoreNotOpen { .. } => "StoreNotOpen",
-        Error::InvalidStoreSession { .. } => "InvalidStoreSession",
-        Error::StoreSessionExpired { .. } => "StoreSessionExpired",
-        Error::OpenStoreFailed { .. } => "OpenStoreFailed",
-        Error::StreamHeld { .. } => "StreamHeld",
-        Error::DuplicateIdempotencyId { .. } => "DuplicateIdempotencyId",
-        Error::IdempotencyIdNotFound { .. } => "IdempotencyIdNotFound",
-        Error::SnapshotVersionNotFound { .. } => "SnapshotVersionNotFound",
-        Error::VersionNotFound { .. } => "VersionNotFound",
-        _ => return None,
-    })
-}
 
 /// One database.
 #[derive(Debug, Default)]
@@ -257,7 +240,8 @@ impl Stream {
         self.held.filter(|held| now < held.expires_at)
     }
 
-    /// What an append that used an id of `events` before means for them: its outcome if it said the same.
+    /// What an append that used an id of `events` before means for them: its outcome if it said the
+    /// same.
     fn earlier(&self, events: &[EventMessage]) -> Option<Answer<Appended>> {
         let known = |event: &EventMessage| self.events.iter().position(|it| it.message.id() == event.id());
         let context = |event: &EventMessage| event.metadata.context.idempotency_id.clone();
