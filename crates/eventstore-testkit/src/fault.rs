@@ -44,7 +44,7 @@ pub struct FaultStore {
     inner: Arc<dyn KeyValueStore>,
     commit_faults: Mutex<VecDeque<CommitFault>>,
     /// Each with the reads that pass before it.
-    read_faults: Mutex<VecDeque<(usize, Error)>>,
+    read_faults: Mutex<VecDeque<(usize, Event)>>,
     commits: AtomicU64,
 }
 
@@ -59,7 +59,7 @@ pub enum Moment {
     AfterApplying,
 }
 
-/// A place where one commit waits. Dropping the gate lets the commit pass.
+/// A place where one commit or read waits. Dropping the gate lets it pass.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -156,14 +156,9 @@ impl FaultStore {
 
     /// Makes the next commit without a fault wait at `moment` until the gate is released or dropped.
     pub fn hold_next_commit(&self, moment: Moment) -> Gate {
-        let (reached, gate_reached) = watch::channel(false);
-        let (gate_release, release) = watch::channel(());
-        let hold = Event::Hold { reached, release };
+        let (hold, gate) = Event::hold();
         locked(&self.commit_faults).push_back(CommitFault::At(moment, hold));
-        Gate {
-            reached: gate_reached,
-            release: gate_release,
-        }
+        gate
     }
 
     /// Makes the next commit without a fault end with `error` at once, and land later, or never.
@@ -184,7 +179,15 @@ impl FaultStore {
     /// Lets `reads` reads pass, counted from the fault before it, and makes the one after them end with
     /// `error`.
     pub fn fail_read_after(&self, reads: usize, error: Error) {
-        locked(&self.read_faults).push_back((reads, error));
+        locked(&self.read_faults).push_back((reads, Event::Fail(error)));
+    }
+
+    /// Lets `reads` reads pass, counted from the fault before it, and makes the one after them wait, before
+    /// it reads, until the gate is released or dropped.
+    pub fn hold_read_after(&self, reads: usize) -> Gate {
+        let (hold, gate) = Event::hold();
+        locked(&self.read_faults).push_back((reads, hold));
+        gate
     }
 
     /// Forgets the faults that have not happened yet, and says how many there were.
@@ -242,20 +245,36 @@ impl FaultStore {
         }
     }
 
-    fn take_read_fault(&self) -> Result<()> {
+    fn take_read_fault(&self) -> Option<Event> {
         let mut faults = locked(&self.read_faults);
-        match faults.front_mut() {
-            Some((0, _)) => faults.pop_front().map_or(Ok(()), |(_, error)| Err(error)),
-            Some((passing, _)) => {
+        match faults.front_mut()? {
+            (0, _) => faults.pop_front().map(|(_, event)| event),
+            (passing, _) => {
                 *passing -= 1;
-                Ok(())
+                None
             }
+        }
+    }
+
+    async fn before_read(&self) -> Result<()> {
+        match self.take_read_fault() {
+            Some(event) => event.happen().await,
             None => Ok(()),
         }
     }
 }
 
 impl Event {
+    fn hold() -> (Self, Gate) {
+        let (reached, gate_reached) = watch::channel(false);
+        let (gate_release, release) = watch::channel(());
+        let gate = Gate {
+            reached: gate_reached,
+            release: gate_release,
+        };
+        (Self::Hold { reached, release }, gate)
+    }
+
     async fn happen(self) -> Result<()> {
         match self {
             Self::Fail(error) => Err(error),
@@ -270,18 +289,18 @@ impl Event {
 }
 
 impl Gate {
-    /// Waits until a commit has come to the gate.
+    /// Waits until a commit or read has come to the gate.
     ///
     /// # Panics
-    /// When the store is dropped before any commit came.
+    /// When the store is dropped, or forgets its faults, before any came.
     pub async fn reached(&mut self) {
-        // A commit that came and was dropped there has come all the same: the value outlives its sender.
+        // A call that came and was dropped there has come all the same: the value outlives its sender.
         if self.reached.wait_for(|reached| *reached).await.is_err() {
-            panic!("the store was dropped before a commit came to the gate");
+            panic!("the store was dropped before a call came to the gate");
         }
     }
 
-    /// Lets the commit pass, now or when it comes.
+    /// Lets the call pass, now or when it comes.
     pub fn release(self) {
         self.release.send_replace(());
     }
@@ -309,17 +328,17 @@ impl KeyValueStore for FaultStore {
     }
 
     async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
-        self.take_read_fault()?;
+        self.before_read().await?;
         self.inner.get(key).await
     }
 
     async fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
-        self.take_read_fault()?;
+        self.before_read().await?;
         self.inner.get_many(keys).await
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
-        self.take_read_fault()?;
+        self.before_read().await?;
         self.inner.scan(scan).await
     }
 

@@ -185,6 +185,24 @@ async fn read_fails_after_those_that_pass() {
 }
 
 #[tokio::test]
+async fn held_read_sees_what_is_written_meanwhile() {
+    let store = store();
+    let mut gate = store.hold_read_after(1);
+    assert_eq!(value(&store, "k").await, None);
+    let read = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { value(&store, "k").await }
+    });
+    gate.reached().await;
+    assert_eq!(
+        put(&store, "k", "1").await.expect("nothing fails"),
+        Outcome::Applied
+    );
+    gate.release();
+    assert_eq!(read.await.expect("the read ends").as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn forgotten_faults_never_happen() {
     let store = store();
     store.fail_next_commit(Moment::BeforeApplying, unknown());

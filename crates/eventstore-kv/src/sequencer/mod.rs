@@ -237,7 +237,7 @@ impl Worker {
         let shared = self.capabilities.shared;
         let known = known::gather(&self.reader, &mut self.cache, group, shared).await?;
         let mut plan = plan::decide(group, known, self.clock.now(), shared);
-        let (batch, durability) = plan.take_batch();
+        let (batch, durability) = plan.take_batch(shared);
         if batch.is_empty() {
             return Ok(Some(plan));
         }

@@ -84,15 +84,26 @@ pub(super) fn decide(requests: &[Request], known: Known, now: Timestamp, durable
 }
 
 impl Plan {
-    /// The batch that commits the plan, and how durable it must be. It requires the head of each database that is
-    /// written to as it was read, and writes the next one.
-    pub(super) fn take_batch(&mut self) -> (Batch, kv_core::Durability) {
+    /// The batch that commits the plan, and how durable it must be. It requires the head of each
+    /// database that is written to as it was read, and writes the next one.
+    ///
+    /// With `shared` it requires the heads of the others too: what was known of them was read in
+    /// several calls, and an answer that writes nothing, such as a conflict, must be true of one
+    /// moment as well.
+    pub(super) fn take_batch(&mut self, shared: bool) -> (Batch, kv_core::Durability) {
         let mut batch = Batch::new();
         for (key, value) in self.writes.drain(..) {
             batch = match value {
                 Some(value) => batch.put(key, value),
                 None => batch.delete(key),
             };
+        }
+        let unchanged = self
+            .databases
+            .iter()
+            .filter(|(name, _)| !self.changed.contains(*name));
+        for (name, state) in unchanged.filter(|_| shared) {
+            batch = require_head(batch, keys::database_head(name), state.stored.clone());
         }
         for database in self.changed.drain() {
             let key = keys::database_head(&database);
@@ -101,10 +112,7 @@ impl Plan {
                 .get_mut(&database)
                 .expect("a changed database is known");
             let value = state.head.seal(&key);
-            batch = match state.stored.replace(value.clone()) {
-                Some(stored) => batch.require_equals(key.clone(), stored),
-                None => batch.require_absent(key.clone()),
-            };
+            batch = require_head(batch, key.clone(), state.stored.replace(value.clone()));
             batch = batch.put(key, value);
         }
         let durability = if self.durable {
@@ -472,6 +480,14 @@ struct Target<'a> {
     database: &'a Database,
     stream: &'a StreamId,
     head_key: &'a Bytes,
+}
+
+/// The condition that a database's head is as it was read.
+fn require_head(batch: Batch, key: Bytes, stored: Option<Bytes>) -> Batch {
+    match stored {
+        Some(stored) => batch.require_equals(key, stored),
+        None => batch.require_absent(key),
+    }
 }
 
 /// Stands in `touched` for "some snapshot of this stream".

@@ -144,6 +144,7 @@ macro_rules! __provider_cases {
             shared::stale_session_cannot_write_across_providers,
             shared::expired_session_stays_expired_across_providers,
             shared::idempotent_append_applies_once_across_providers,
+            shared::append_is_decided_at_one_moment_across_providers,
             shared::straggling_commit_lands_first_or_never_across_providers,
             shared::clock_jumps_are_safe_across_providers,
             corruption::corruption_is_reported,

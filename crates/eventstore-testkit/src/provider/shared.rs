@@ -20,6 +20,8 @@ use crate::fault::Moment;
 /// Writers of each provider.
 const WRITERS: usize = 8;
 const ROUNDS: usize = 24;
+/// More reads than any single call needs.
+const MAX_READS: usize = 100;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const fn exact(version: u64) -> ExpectedVersion {
@@ -266,6 +268,54 @@ pub async fn idempotent_append_applies_once_across_providers(harness: &dyn Provi
             );
         }
         assert_eq!(texts(&one.events(&stream).await), ["told"]);
+    }
+}
+
+/// Whatever another provider commits between two reads of an append, the append is decided by one moment
+/// of the store: a retry of what is there by then is recognised, and is no conflict.
+pub async fn append_is_decided_at_one_moment_across_providers(harness: &dyn ProviderHarness) {
+    let (one, two) = Bench::pair(harness).await;
+    for known in [false, true] {
+        for reads in 0.. {
+            assert!(reads < MAX_READS, "an append reads {MAX_READS} times");
+            let stream = stream_id(&format!("{known} {reads}"));
+            // What a provider remembers of a stream spares it reads, and must not mislead it.
+            if known {
+                one.note(&stream, "0").await;
+            }
+            let (at, message) = (one.log.version(&stream).await.expect("read"), event("1"));
+            let mut gate = one.engine.hold_read_after(reads);
+            let mut append = tokio::spawn({
+                let (log, stream, message) = (one.log.clone(), stream.clone(), message.clone());
+                async move { log.append(&stream, ExpectedVersion::Exact(at), [message]).await }
+            });
+            let unharmed = tokio::select! {
+                biased;
+                () = gate.reached() => None,
+                ended = &mut append => Some(ended),
+            };
+            let was_held = unharmed.is_none();
+            let rival = two
+                .log
+                .append(&stream, ExpectedVersion::Exact(at), [message])
+                .await;
+            let rival = rival.expect("it is applied first, or recognised");
+            gate.release();
+            let appended = match unharmed {
+                Some(ended) => ended,
+                None => append.await,
+            };
+            assert_eq!(
+                appended.expect("the task ends").expect("recognised"),
+                rival,
+                "{stream}"
+            );
+            assert_eq!(rival.version, at.next());
+            one.engine.forget_faults();
+            if !was_held {
+                break;
+            }
+        }
     }
 }
 
