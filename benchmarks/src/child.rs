@@ -77,7 +77,11 @@ pub(crate) fn figures(entry: &Entry, directory: &Path, size: Size, job: &Job) ->
     if !output.status.success() {
         return Err(format!("{} failed at {}", entry.name, job_to_text(job)).into());
     }
-    Ok(serde_json::from_slice(&output.stdout)?)
+    // Some stores print as well; the figures come last.
+    let text = String::from_utf8(output.stdout)?;
+    Ok(serde_json::from_str(
+        text.lines().next_back().unwrap_or_default(),
+    )?)
 }
 
 /// Stores a dataset in a child and kills it (SIGKILL) while it goes on to append.
@@ -86,11 +90,11 @@ pub(crate) fn load_and_kill(entry: &Entry, directory: &Path, size: Size, dataset
         .stdout(Stdio::piped())
         .spawn()?;
     let stdout = child.stdout.take().expect("standard output is piped");
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
+    let mut lines = BufReader::new(stdout).lines();
+    let is_stored = lines.any(|line| line.is_ok_and(|line| line == STORED));
     child.kill()?;
     child.wait()?;
-    if line.trim() != STORED {
+    if !is_stored {
         return Err(format!("{} failed to store {dataset}", entry.name).into());
     }
     Ok(())

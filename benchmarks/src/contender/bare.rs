@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kv_core::{Batch, Bytes, Durability, KeyValueStore, Outcome as Committed, Scan};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::Result;
+use crate::contender::request::Request;
 use crate::contender::{Client, Contender, Outcome, Stored};
 
 /// Prefixes of the three kinds of keys.
@@ -25,13 +26,6 @@ pub(crate) struct Bare {
     engine: Arc<dyn KeyValueStore>,
     queue: mpsc::Sender<Request>,
     writer: JoinHandle<Result<()>>,
-}
-
-struct Request {
-    stream: u64,
-    payloads: Vec<Vec<u8>>,
-    expected: Option<u64>,
-    reply: oneshot::Sender<Outcome>,
 }
 
 impl Contender for Bare {
@@ -75,6 +69,8 @@ async fn open_engine(name: &str, directory: &Path) -> Result<Arc<dyn KeyValueSto
     match name {
         #[cfg(feature = "fjall")]
         "bare-fjall" => Ok(Arc::new(kv_fjall::Store::open(directory).await?)),
+        #[cfg(feature = "sled")]
+        "bare-sled" => Ok(Arc::new(kv_sled::Store::open(directory).await?)),
         _ => Err(format!("{name} names no engine").into()),
     }
 }
@@ -101,24 +97,24 @@ impl Writer {
         let mut before = HashMap::new();
         let mut replies = Vec::with_capacity(group.len());
         for request in group.drain(..) {
-            let head = self.head(request.stream).await?;
-            if request.expected.is_some_and(|expected| expected != head) {
-                // A client that no longer waits is not told.
-                let _ = request.reply.send(Outcome::Conflict(Some(head)));
+            let (stream, payloads, expected, reply) = request.into_parts();
+            let head = self.head(stream).await?;
+            if expected.is_some_and(|expected| expected != head) {
+                reply.send(Outcome::Conflict(Some(head)));
                 continue;
             }
-            before.entry(request.stream).or_insert(head);
+            before.entry(stream).or_insert(head);
             let mut version = head;
-            for payload in request.payloads {
+            for payload in payloads {
                 version += 1;
-                let place = key(RECORD, &[request.stream, version]);
+                let place = key(RECORD, &[stream, version]);
                 batch = batch
                     .put(key(ENTRY, &[self.next]), place.clone())
                     .put(place, payload);
                 self.next += 1;
             }
-            self.heads.insert(request.stream, version);
-            replies.push((request.reply, version));
+            self.heads.insert(stream, version);
+            replies.push((reply, version));
         }
         for (stream, head) in before {
             let name = key(HEAD, &[stream]);
@@ -136,7 +132,7 @@ impl Writer {
             Committed::ConditionFailed { .. } => return Err("another writer is in the engine".into()),
         }
         for (reply, version) in replies {
-            let _ = reply.send(Outcome::Appended(version));
+            reply.send(Outcome::Appended(version));
         }
         Ok(())
     }
@@ -163,13 +159,7 @@ impl Client for BareClient {
         payloads: Vec<Vec<u8>>,
         expected: Option<u64>,
     ) -> Result<Outcome> {
-        let (reply, outcome) = oneshot::channel();
-        let request = Request {
-            stream,
-            payloads,
-            expected,
-            reply,
-        };
+        let (request, outcome) = Request::new(stream, payloads, expected);
         self.queue
             .send(request)
             .await

@@ -1,15 +1,23 @@
 //! What is compared, and the one trait that makes it comparable.
 
-#[cfg(feature = "fjall")]
+#[cfg(any(feature = "fjall", feature = "sled"))]
 mod bare;
 #[cfg(any(feature = "memory", feature = "fjall", feature = "sled"))]
 mod ours;
 mod raw;
 mod registry;
+#[cfg(any(feature = "fjall", feature = "sled", feature = "sqlite", feature = "varvedb"))]
+mod request;
+#[cfg(feature = "sierradb")]
+mod sierradb;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(feature = "tephra")]
 mod tephra;
+#[cfg(feature = "umadb")]
+mod umadb;
+#[cfg(feature = "varvedb")]
+mod varvedb;
 
 use std::future::Future;
 use std::path::Path;

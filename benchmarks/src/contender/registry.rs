@@ -82,6 +82,16 @@ pub(crate) const ALL: &[Entry] = &[
         about: "kv-fjall: record, log entry and head per event in one commit; one writer task with group commit",
         run: run::<contender::bare::Bare>,
     },
+    #[cfg(feature = "sled")]
+    Entry {
+        name: "bare-sled",
+        family: Family::Bare,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["sled"],
+        about: "kv-sled, likewise",
+        run: run::<contender::bare::Bare>,
+    },
     #[cfg(feature = "memory")]
     Entry {
         name: "eventstores-memory",
@@ -151,5 +161,45 @@ pub(crate) const ALL: &[Entry] = &[
         crates: &["rusqlite", "libsqlite3-sys"],
         about: "the same table; one writer thread puts all that wait into one transaction",
         run: run::<contender::sqlite::Grouped>,
+    },
+    #[cfg(feature = "varvedb")]
+    Entry {
+        name: "varvedb",
+        family: Family::Peer,
+        clients: Kind::Threads,
+        durable: true,
+        crates: &["varvedb", "heed"],
+        about: "one typed stream, an id per stream of ours; one thread owns it, as its `&mut self` asks",
+        run: run::<contender::varvedb::Varve>,
+    },
+    #[cfg(feature = "sierradb")]
+    Entry {
+        name: "sierradb",
+        family: Family::Peer,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["sierradb"],
+        about: "`Database::append_events`, syncing every commit; 16 partitions, each with an order of its own",
+        run: run::<contender::sierradb::Sierra>,
+    },
+    #[cfg(feature = "sierradb")]
+    Entry {
+        name: "sierradb-batched",
+        family: Family::Peer,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["sierradb"],
+        about: "the same with its defaults: a sync per 4 KiB or 5 ms, which appends wait for",
+        run: run::<contender::sierradb::Sierra>,
+    },
+    #[cfg(feature = "umadb")]
+    Entry {
+        name: "umadb-core",
+        family: Family::Peer,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["umadb-core"],
+        about: "the writer thread that its server runs, a tag per stream, in the process and without gRPC",
+        run: run::<contender::umadb::Uma>,
     },
 ];

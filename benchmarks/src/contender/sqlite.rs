@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use tokio::sync::oneshot;
 
 use crate::Result;
+use crate::contender::request::Request;
 use crate::contender::{Client, Contender, Outcome, Stored};
 
 /// Statements that are kept prepared are few; the rest is the cache of pages, as much as ours has.
@@ -185,13 +185,6 @@ pub(crate) struct Grouped {
     writer: JoinHandle<Result<()>>,
 }
 
-struct Request {
-    stream: u64,
-    payloads: Vec<Vec<u8>>,
-    expected: Option<u64>,
-    reply: oneshot::Sender<Outcome>,
-}
-
 impl Contender for Grouped {
     type Client = GroupedClient;
 
@@ -221,18 +214,12 @@ fn write(mut connection: Connection, requests: &mpsc::Receiver<Request>) -> Resu
     while let Ok(first) = requests.recv() {
         let transaction = connection.transaction()?;
         for request in std::iter::once(first).chain(requests.try_iter().take(MAX_GROUP - 1)) {
-            let Request {
-                stream,
-                payloads,
-                expected,
-                reply,
-            } = request;
+            let (stream, payloads, expected, reply) = request.into_parts();
             replies.push((reply, insert(&transaction, stream, &payloads, expected)?));
         }
         transaction.commit()?;
         for (reply, outcome) in replies.drain(..) {
-            // A client that no longer waits is not told.
-            let _ = reply.send(outcome);
+            reply.send(outcome);
         }
     }
     Ok(connection.close().map_err(|(_, error)| error)?)
@@ -250,13 +237,7 @@ impl Client for GroupedClient {
         payloads: Vec<Vec<u8>>,
         expected: Option<u64>,
     ) -> Result<Outcome> {
-        let (reply, outcome) = oneshot::channel();
-        let request = Request {
-            stream,
-            payloads,
-            expected,
-            reply,
-        };
+        let (request, outcome) = Request::new(stream, payloads, expected);
         self.queue.send(request).map_err(|_| "the writer has ended")?;
         Ok(outcome.await?)
     }
