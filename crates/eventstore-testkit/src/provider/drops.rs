@@ -136,6 +136,7 @@ pub async fn dropped_future_is_safe_for_an_open(harness: &dyn ProviderHarness) {
             .append([event("x")])
             .await
             .expect("the new session holds the stream");
+        session.close().await.expect("closed");
     }
 }
 
@@ -163,7 +164,8 @@ pub async fn dropped_future_is_safe_in_a_session(harness: &dyn ProviderHarness) 
         gate.reached().await;
         cut_off(close).await;
         gate.release();
-        bench.session_soon(&stream).await;
+        let session = bench.session_soon(&stream).await;
+        session.close().await.expect("closed");
     }
 }
 

@@ -279,6 +279,7 @@ pub async fn open_with_an_unknown_outcome_frees_the_stream_in_time(harness: &dyn
         bench.clock.advance(SESSION);
         let session = bench.try_session(&stream).await.expect("the stream is free");
         session.append([event("1")]).await.expect("appended");
+        session.close().await.expect("closed");
     }
 }
 
