@@ -79,3 +79,8 @@ pub use eventstore_abstractions::{
     Payload, Position, ReadOptions, RecordedEvent, Replay, Result, Scope, Selection, Session, SessionId,
     Settings, Snapshot, StreamId, Timestamp, TypeName, UserId, UserSessionId, Version, event_set, typed,
 };
+
+/// The example in the repository's README compiles.
+#[cfg(all(doctest, feature = "fjall"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
