@@ -9,7 +9,7 @@ use crate::clients::Times;
 use crate::contender::{Contender, Entry};
 use crate::latency::Latency;
 use crate::workload::load::{Dataset, load};
-use crate::workload::{Workload, append, open, race, read};
+use crate::workload::{Workload, aged, append, open, race, read};
 use crate::{Result, Size, system};
 
 /// What a process is asked to do with a contender.
@@ -126,6 +126,12 @@ async fn measure<C: Contender>(store: &C, task: &Task, workload: Workload, times
         (Workload::Race { writers }, _) => race::run(store, kind, times, writers).await,
         (Workload::Read { .. }, Some(shape)) => read::run_streams(store, kind, times, shape).await,
         (Workload::ReadAll, Some(shape)) => read::run_all(store, kind, times, shape).await,
+        (Workload::Aged { .. }, Some(shape)) => aged::run(store, kind, times, shape).await,
+        (Workload::AgedMemory, Some(shape)) => {
+            aged::read_log(store, kind, shape).await?;
+            aged::run(store, kind, times, shape).await?;
+            Ok(Figures::of(mebibytes(system::peak_memory_bytes()?)))
+        }
         (Workload::Disk, Some(shape)) => {
             let bytes = system::disk_bytes(&task.directory)?;
             Ok(Figures::of(bytes as f64 / shape.events() as f64))

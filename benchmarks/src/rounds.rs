@@ -50,13 +50,12 @@ pub(crate) enum Cell {
 
 impl Plan {
     pub(crate) fn new(options: &Options) -> Result<Self> {
-        let entries = match options.only.as_slice() {
-            [] => contender::ALL.iter().collect(),
-            names => names
-                .iter()
-                .map(|name| contender::by_name(name))
-                .collect::<Result<_>>()?,
-        };
+        for name in &options.only {
+            contender::by_name(name)?;
+        }
+        let asked =
+            |entry: &&Entry| options.only.is_empty() || options.only.iter().any(|name| name == entry.name);
+        let entries = contender::ALL.iter().filter(asked).collect();
         let workloads = match options.workload.as_slice() {
             [] => workload::ALL.to_vec(),
             names => names
@@ -99,8 +98,9 @@ impl Plan {
                 results.syncs.insert(entry.name, syncs);
             }
         }
-        for &workload in &self.workloads {
+        for (number, &workload) in self.workloads.iter().enumerate() {
             self.run_workload(workload, &mut results);
+            self.forget(workload, &self.workloads[number + 1..])?;
         }
         self.clear()?;
         Ok(results)
@@ -191,7 +191,7 @@ impl Plan {
 
     /// Where the dataset is, stored by now by the contender.
     fn stored(&self, entry: &'static Entry, dataset: Dataset, end: End) -> Result<PathBuf> {
-        let directory = self.data.join(entry.name).join(format!("{dataset}-{end:?}"));
+        let directory = self.place(entry, dataset, end);
         if directory.exists() {
             return Ok(directory);
         }
@@ -204,6 +204,27 @@ impl Plan {
             fs::remove_dir_all(&directory)?;
         }
         outcome.map(|()| directory)
+    }
+
+    /// Removes what was stored for a workload, unless a later one needs it: all of it together is large.
+    fn forget(&self, workload: Workload, later: &[Workload]) -> Result<()> {
+        let Some((dataset, end)) = workload.dataset() else {
+            return Ok(());
+        };
+        if later.iter().any(|later| later.dataset() == Some((dataset, end))) {
+            return Ok(());
+        }
+        for entry in &self.entries {
+            let directory = self.place(entry, dataset, end);
+            if directory.exists() {
+                fs::remove_dir_all(directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, entry: &Entry, dataset: Dataset, end: End) -> PathBuf {
+        self.data.join(entry.name).join(format!("{dataset}-{end:?}"))
     }
 
     /// A directory that is new before and gone afterwards.

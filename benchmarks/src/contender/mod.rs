@@ -14,6 +14,8 @@ mod sierradb;
 mod sqlite;
 #[cfg(feature = "tephra")]
 mod tephra;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "umadb")]
 mod umadb;
 #[cfg(feature = "varvedb")]

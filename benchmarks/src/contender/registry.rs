@@ -36,7 +36,9 @@ pub(crate) struct Entry {
 impl Entry {
     /// Whether the workload has a meaning for it.
     pub(crate) fn takes(&self, workload: Workload) -> bool {
-        (self.durable || !workload.needs_disk()) && (self.has_streams() || !workload.needs_streams())
+        let compared = matches!(self.family, Family::Raw | Family::Ours) || !workload.is_aged();
+        let kept = self.durable || !workload.needs_disk();
+        compared && kept && (self.has_streams() || !workload.needs_streams())
     }
 
     /// Whether it has streams to read and versions to race for. A file without an index has not.

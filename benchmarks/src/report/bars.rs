@@ -1,6 +1,7 @@
 //! The bars that the default backend has to clear, each beside what was measured.
 
 use crate::contender::{Entry, Family};
+use crate::event::PAYLOAD_BYTES;
 use crate::report::table;
 use crate::rounds::Results;
 use crate::workload::{End, Unit, Workload};
@@ -8,6 +9,9 @@ use crate::workload::{End, Unit, Workload};
 /// The default backend, and the one that is built for reads.
 const DEFAULT: &str = "eventstores-fjall";
 const FAST_READS: &str = "eventstores-lmdb";
+
+/// Bytes of what our events carry beside the payload: message id 16, two times of 8, type name 8, content type 24.
+const METADATA_BYTES: usize = 64;
 
 /// What a figure is held against.
 #[derive(Clone, Copy)]
@@ -18,6 +22,8 @@ enum Against {
     One(&'static str),
     /// The best of contenders whose names begin so.
     Named(&'static str),
+    /// Its own figure at another workload.
+    Own(Workload),
     /// A fixed figure in the workload's unit.
     Fixed(f64),
 }
@@ -86,8 +92,14 @@ const BARS: &[Bar] = &[
         0.2,
     ),
     bar(
+        Workload::Aged { stored: 10_000_000 },
+        Against::Own(Workload::Aged { stored: 10_000 }),
+        1.3,
+        1.1,
+    ),
+    bar(
         Workload::Disk,
-        Against::Fixed(crate::event::PAYLOAD_BYTES as f64),
+        Against::Fixed((PAYLOAD_BYTES + METADATA_BYTES) as f64),
         1.6,
         1.1,
     ),
@@ -107,7 +119,7 @@ impl Bar {
     fn row(&self, results: &Results) -> Option<Vec<String>> {
         let who = results.entries.iter().find(|entry| entry.name == self.who)?;
         let value = results.median(who, self.workload)?.value;
-        let (against, other) = self.other_side(results)?;
+        let (against, other) = self.other_side(results, who)?;
         let unit = self.workload.unit();
         let ratio = value / other;
         let bound = |factor: f64| match factor {
@@ -127,7 +139,7 @@ impl Bar {
     }
 
     /// Its name and its figure.
-    fn other_side(&self, results: &Results) -> Option<(String, f64)> {
+    fn other_side(&self, results: &Results, who: &Entry) -> Option<(String, f64)> {
         let best = |of: &dyn Fn(&Entry) -> bool| {
             let (entry, value) = table::best(results, self.workload, of)?;
             Some((entry.name.to_owned(), value))
@@ -136,6 +148,10 @@ impl Bar {
             Against::Best(family) => best(&|entry| entry.family == family),
             Against::One(name) => best(&|entry| entry.name == name),
             Against::Named(front) => best(&|entry| entry.name.starts_with(front)),
+            Against::Own(workload) => {
+                let name = format!("at {workload}");
+                Some((name, results.median(who, workload)?.value))
+            }
             Against::Fixed(value) => Some((String::new(), value)),
         }
     }

@@ -1,6 +1,7 @@
 //! What a run found: printed as tables, and written as the page that the repository keeps.
 
 mod bars;
+mod chart;
 mod machine;
 mod page;
 mod table;
@@ -23,10 +24,11 @@ pub(crate) fn print(results: &Results) {
     println!("\nBars\n\n{}", bars::table(results));
 }
 
-/// Writes `benchmarks.md` to a directory.
+/// Writes `benchmarks.md` and its chart to a directory.
 pub(crate) fn write(results: &Results, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)?;
     fs::write(directory.join("benchmarks.md"), page::text(results)?)?;
+    fs::write(directory.join(page::CHART), chart::svg(results)?)?;
     println!("written to {}", directory.display());
     Ok(())
 }

@@ -18,7 +18,20 @@ pub(crate) enum Dataset {
     Long,
     /// A million events in streams of 1,000, grown by 100 at a time.
     Million,
+    /// 10,000 events in streams of 100.
+    TenThousand,
+    /// Ten million events in streams of 1,000, each appended at once.
+    TenMillion,
 }
+
+const ALL: [Dataset; 6] = [
+    Dataset::Short,
+    Dataset::Medium,
+    Dataset::Long,
+    Dataset::Million,
+    Dataset::TenThousand,
+    Dataset::TenMillion,
+];
 
 /// How a dataset is made.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +45,7 @@ pub(crate) struct Shape {
 
 impl Dataset {
     pub(crate) fn by_name(name: &str) -> Result<Self> {
-        [Self::Short, Self::Medium, Self::Long, Self::Million]
-            .into_iter()
+        ALL.into_iter()
             .find(|dataset| dataset.to_string() == name)
             .ok_or_else(|| format!("there is no dataset {name}").into())
     }
@@ -47,6 +59,9 @@ impl Dataset {
             (Self::Long, _) => (1, 100_000, 1_000, 1),
             (Self::Million, Size::Full) => (1_000, 1_000, 100, 4),
             (Self::Million, Size::Quick) => (50, 1_000, 100, 4),
+            (Self::TenThousand, _) => (100, 100, 10, 4),
+            (Self::TenMillion, Size::Full) => (10_000, 1_000, 1_000, 4),
+            (Self::TenMillion, Size::Quick) => (100, 1_000, 1_000, 4),
         };
         Shape {
             streams,
@@ -118,6 +133,8 @@ impl fmt::Display for Dataset {
             Self::Medium => "medium",
             Self::Long => "long",
             Self::Million => "million",
+            Self::TenThousand => "ten-thousand",
+            Self::TenMillion => "ten-million",
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What is measured.
 
+pub(crate) mod aged;
 pub(crate) mod append;
 pub(crate) mod load;
 pub(crate) mod open;
@@ -26,12 +27,16 @@ pub(crate) enum Workload {
     ReadAll,
     /// The million is opened, and one stream of one event is read.
     Open { after: End },
+    /// How long appends of one client take when so many events are stored.
+    Aged { stored: u64 },
     /// The size of the million on disk after a clean close, per event.
     Disk,
     /// The peak memory of a process that appends the million.
     LoadMemory,
     /// The peak memory of a process that opens the million and reads its log.
     ReadMemory,
+    /// The same with ten million, and appends after it.
+    AgedMemory,
 }
 
 /// How the process ended that wrote what is opened.
@@ -48,12 +53,13 @@ pub(crate) enum End {
 pub(crate) enum Unit {
     EventsPerSecond,
     Milliseconds,
+    Microseconds,
     BytesPerEvent,
     Mebibytes,
 }
 
 /// Every workload, in the order of the report.
-pub(crate) const ALL: [Workload; 16] = [
+pub(crate) const ALL: [Workload; 19] = [
     Workload::Append { clients: 1 },
     Workload::Append { clients: 16 },
     Workload::Append { clients: 64 },
@@ -70,6 +76,9 @@ pub(crate) const ALL: [Workload; 16] = [
     Workload::Disk,
     Workload::LoadMemory,
     Workload::ReadMemory,
+    Workload::Aged { stored: 10_000 },
+    Workload::Aged { stored: 10_000_000 },
+    Workload::AgedMemory,
 ];
 
 impl Workload {
@@ -91,9 +100,11 @@ impl Workload {
             Self::ReadAll => "global read".to_owned(),
             Self::Open { after: End::Close } => "open after a clean close".to_owned(),
             Self::Open { after: End::Kill } => "open after a kill".to_owned(),
+            Self::Aged { stored } => format!("p99 of a durable append, 1 client, {stored} events stored"),
             Self::Disk => "disk per event".to_owned(),
             Self::LoadMemory => "peak memory, appending".to_owned(),
             Self::ReadMemory => "peak memory, reading".to_owned(),
+            Self::AgedMemory => "peak memory, reading and appending, 10000000 events stored".to_owned(),
         }
     }
 
@@ -102,8 +113,9 @@ impl Workload {
             Self::Append { .. } | Self::Batch { .. } | Self::Race { .. } => Unit::EventsPerSecond,
             Self::Read { .. } | Self::ReadAll => Unit::EventsPerSecond,
             Self::Open { .. } => Unit::Milliseconds,
+            Self::Aged { .. } => Unit::Microseconds,
             Self::Disk => Unit::BytesPerEvent,
-            Self::LoadMemory | Self::ReadMemory => Unit::Mebibytes,
+            Self::LoadMemory | Self::ReadMemory | Self::AgedMemory => Unit::Mebibytes,
         }
     }
 
@@ -114,6 +126,8 @@ impl Workload {
             Self::Read { length: 1000 } => Some((Dataset::Medium, End::Close)),
             Self::Read { .. } => Some((Dataset::Long, End::Close)),
             Self::ReadAll | Self::Disk | Self::ReadMemory => Some((Dataset::Million, End::Close)),
+            Self::Aged { stored: 10_000 } => Some((Dataset::TenThousand, End::Close)),
+            Self::Aged { .. } | Self::AgedMemory => Some((Dataset::TenMillion, End::Close)),
             Self::Open { after } => Some((Dataset::Million, after)),
             Self::Append { .. } | Self::Batch { .. } | Self::Race { .. } | Self::LoadMemory => None,
         }
@@ -124,9 +138,20 @@ impl Workload {
         self == Self::Open { after: End::Kill }
     }
 
+    /// Whether its figure is the cost of waiting for the disk.
+    pub(crate) fn is_durable(self) -> bool {
+        matches!(self, Self::Append { .. } | Self::Batch { .. } | Self::Race { .. })
+    }
+
     /// Whether it has no meaning for a store in memory.
     pub(crate) fn needs_disk(self) -> bool {
-        matches!(self, Self::Open { .. } | Self::Disk)
+        matches!(self, Self::Open { .. } | Self::Disk) || self.is_aged()
+    }
+
+    /// Whether it compares a store with itself, when it holds little and when it holds much. Storing ten million
+    /// events takes some of the others very long, for a figure that nothing is held against.
+    pub(crate) fn is_aged(self) -> bool {
+        matches!(self, Self::Aged { .. } | Self::AgedMemory)
     }
 
     /// Whether it has no meaning for a log without streams.
@@ -145,9 +170,11 @@ impl fmt::Display for Workload {
             Self::ReadAll => f.write_str("read-all"),
             Self::Open { after: End::Close } => f.write_str("open-closed"),
             Self::Open { after: End::Kill } => f.write_str("open-killed"),
+            Self::Aged { stored } => write!(f, "aged-{stored}"),
             Self::Disk => f.write_str("disk"),
             Self::LoadMemory => f.write_str("memory-append"),
             Self::ReadMemory => f.write_str("memory-read"),
+            Self::AgedMemory => f.write_str("memory-aged"),
         }
     }
 }
@@ -162,6 +189,7 @@ impl Unit {
         match self {
             Self::EventsPerSecond => "events/s",
             Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
             Self::BytesPerEvent => "bytes",
             Self::Mebibytes => "MiB",
         }
