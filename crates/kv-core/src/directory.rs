@@ -4,6 +4,7 @@
 //! DIR/STORE     which engine and format the directory holds, one line of text
 //! DIR/LOCK      locked while a handle is open
 //! DIR/ENGINE/   the engine's own files
+//! DIR/ENGINE/CREATED   the engine was created completely, where its backend says so
 //! ```
 //!
 //! See [`Directory::claim`] for an example.
@@ -17,6 +18,7 @@ use crate::{Error, Result};
 const MARKER: &str = "STORE";
 const MARKER_DRAFT: &str = "STORE.draft";
 const LOCK: &str = "LOCK";
+const CREATED: &str = "CREATED";
 /// First word of every marker, so that a file of the same name from elsewhere is told apart.
 const MAGIC: &str = "kv-store";
 
@@ -73,6 +75,41 @@ impl Directory {
     #[must_use]
     pub fn engine_path(&self) -> &Path {
         &self.engine_path
+    }
+
+    /// Whether [`mark_created`](Self::mark_created) was called, at this opening or before.
+    #[must_use]
+    pub fn is_created(&self) -> bool {
+        self.engine_path.join(CREATED).exists()
+    }
+
+    /// Says, durably, that the engine was created completely: from then on its files must be there.
+    ///
+    /// Most engines take a missing file for a sign that there was nothing, and begin anew. A backend that
+    /// looks at [`is_created`](Self::is_created) first tells an engine that was never created, where it may
+    /// clear away the remains and create it, from one that has lost its files, which is
+    /// [`Error::Corrupt`]. Call it when the new engine is synced and before its first commit.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// use kv_core::directory::Directory;
+    ///
+    /// let directory = Directory::claim(dir.path(), "redb", 1)?;
+    /// assert!(!directory.is_created());
+    /// std::fs::write(directory.engine_path().join("data"), "all that a new engine has").unwrap();
+    /// directory.mark_created()?;
+    /// assert!(directory.is_created());
+    /// # Ok::<(), kv_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: the file system refuses.
+    pub fn mark_created(&self) -> Result<()> {
+        let marked = File::create(self.engine_path.join(CREATED))
+            .and_then(|file| file.sync_all())
+            // The names of the engine's own files are made durable by this, too.
+            .and_then(|()| sync_directory(&self.engine_path));
+        marked.map_err(|error| io_error("mark", &self.engine_path, error))
     }
 }
 

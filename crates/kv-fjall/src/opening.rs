@@ -25,8 +25,8 @@ const KEYSPACE: &str = "kv";
 /// A journal begins with a record, or nothing was written to it yet. The engine would take anything else for
 /// a torn write and empty the journal.
 const JOURNAL_HEADS: [&[u8]; 3] = [&[1], &[0], &[]];
-/// Our file in the engine's folder; the engine looks at names that end in `.jnl` only.
-const CREATED: &str = "CREATED";
+/// The engine's folder of keyspaces.
+const KEYSPACES: &str = "keyspaces";
 /// Data in memory above which the engine begins a table. The engine's own default is four times that: it
 /// would mean as much more to replay after a crash, for fewer, larger tables.
 const MEMTABLE_BYTES: u64 = 16 << 20;
@@ -34,7 +34,7 @@ const MEMTABLE_BYTES: u64 = 16 << 20;
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
     let directory = Directory::claim(path, ENGINE, FORMAT)?;
     let folder = directory.engine_path();
-    let is_new = prepare(folder)?;
+    let is_new = prepare(&directory)?;
     // Where the engine does not expect a damaged file it panics.
     let opened = panic::catch_unwind(AssertUnwindSafe(|| open_engine(folder, options)));
     let (database, keyspace) = match opened {
@@ -42,7 +42,10 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
         Err(panic) => return Err(Error::corrupt(cannot_open(path), panic_message(&*panic))),
     };
     if is_new {
-        mark_created(folder).map_err(|error| Error::unavailable(cannot_open(path), error))?;
+        // The engine does not sync the folder that has the new keyspace's name in it.
+        sync_directory(&folder.join(KEYSPACES))
+            .map_err(|error| Error::unavailable(cannot_open(path), error))?;
+        directory.mark_created()?;
     }
     tracing::debug!(path = %path.display(), is_new, "opened");
     Ok(Engine::new(database, keyspace, directory))
@@ -66,10 +69,11 @@ fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Key
 }
 
 /// Checks the engine's folder before the engine sees it. Returns whether the engine is still to be created.
-fn prepare(folder: &Path) -> Result<bool> {
-    let keyspaces = folder.join("keyspaces");
+fn prepare(directory: &Directory) -> Result<bool> {
+    let folder = directory.engine_path();
+    let keyspaces = folder.join(KEYSPACES);
     let first = keyspaces.join("1");
-    if folder.join(CREATED).exists() {
+    if directory.is_created() {
         for part in [
             folder.join("version"),
             keyspaces.join("0/current"),
@@ -144,13 +148,6 @@ pub(crate) fn journals(folder: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(journals)
-}
-
-/// The engine does not sync the folder that has the new keyspace's name in it.
-fn mark_created(folder: &Path) -> io::Result<()> {
-    sync_directory(&folder.join("keyspaces"))?;
-    File::create(folder.join(CREATED))?.sync_all()?;
-    sync_directory(folder)
 }
 
 fn of_open(path: &Path, error: fjall::Error) -> Error {
