@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("kv-memory", 1),
     ("kv-sled", 1),
     ("kv-fjall", 1),
+    ("kv-redb", 1),
     ("eventstores", 2),
     ("eventstore-testkit", 2),
     ("bank-account-domain", 1),
@@ -30,6 +31,7 @@ const ONLY: &[(&str, &str)] = &[
     ("kv-memory", "kv-core"),
     ("kv-sled", "kv-core"),
     ("kv-fjall", "kv-core"),
+    ("kv-redb", "kv-core"),
     ("bank-account-domain", "eventstore-abstractions"),
 ];
 

@@ -1,0 +1,224 @@
+//! A [`KeyValueStore`] on [redb], a copy-on-write B-tree in one file, written in Rust alone.
+//!
+//! One directory, one process, one [`Store`]; any number of tasks. A second handle on the directory, in
+//! this process or another, is refused with [`Error::InUse`].
+//!
+//! ```
+//! use kv_core::{Batch, Durability, KeyValueStore, Outcome};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> kv_core::Result<()> {
+//! # let dir = tempfile::tempdir().expect("temp dir");
+//! # let path = dir.path().join("data");
+//! let store = kv_redb::Store::open(&path).await?;
+//! let outcome = store.commit(Batch::new().put("greeting", "hello"), Durability::Durable).await?;
+//! assert_eq!(outcome, Outcome::Applied);
+//! store.close().await?;
+//!
+//! let store = kv_redb::Store::open(&path).await?;
+//! assert_eq!(store.get(b"greeting").await?.as_deref(), Some(&b"hello"[..]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When to choose it
+//! All data is in one file, a clean store opens at once however large it is, and no thread works in the
+//! background: what a commit costs is paid in the commit. Prefer another backend
+//! - **for many durable commits**: each rewrites the pages from every changed leaf to the root, where a
+//!   log such as fjall's appends the changes alone;
+//! - **where the disk is small or wears**: pages are whole, partly filled, and written anew for each
+//!   change, so that fjall takes and writes less for the same data;
+//! - **where a large store must be back soon after a crash**: opening then reads the whole file, unless
+//!   [`Options::quick_recovery`] is on, which slows commits down;
+//! - **where [`Durability::Buffered`] must survive the end of the process**: here it does not.
+//!
+//! # What a commit does
+//! Commits go one after another. Each checks its conditions by point reads, writes every changed page to
+//! a free place of the file, and then
+//! - [`Durability::Durable`]: calls `fsync` (Linux: `fdatasync`) on the file before readers see the
+//!   commit and before it returns: once, or twice with [`Options::quick_recovery`]. That also makes
+//!   every earlier buffered commit durable. A crash in the middle is found at the next opening by the
+//!   checksums of the pages, and the commit is undone whole.
+//! - [`Durability::Buffered`]: readers see it, and the file does not say yet that it is there. It is
+//!   lost when the process ends without closing or dropping the store, together with all buffered
+//!   commits since the last durable one.
+//!
+//! # What is left when something fails
+//! - A commit whose write or sync fails ends with [`Error::OutcomeUnknown`]: opening the store again may
+//!   bring it back, whole. From then on this handle refuses every commit with [`Error::Unavailable`]
+//!   until the store is opened again, and the engine refuses reads of what it does not have in memory.
+//! - A failure before that, such as of reading a page to change, is [`Error::Unavailable`] or
+//!   [`Error::Corrupt`] and leaves nothing behind, but commits are refused from then on, too.
+//! - A missing, emptied or foreign file is [`Error::Corrupt`], also where the engine panics; its panic
+//!   message goes to the process's panic hook all the same.
+//! - **Damage within the file is mostly not found.** The engine has a checksum for every page, and looks
+//!   at it after a crash and with [`Options::verify`] alone: without, a read may return other bytes than
+//!   were written. Keep a checksum in the value, as the event store does. After a crash, damage to what
+//!   the last commit wrote is taken for a commit that was cut short, and that commit is undone.
+//!
+//! # Limits
+//! Those of [`Capabilities::IN_PROCESS`]: keys of 1 KiB, values of 16 MiB, batches of 64 MiB and 2^20
+//! operations. A batch is held in memory until it is committed. The file does not shrink before it is
+//! closed.
+//!
+//! [redb]: https://docs.rs/redb
+#![forbid(unsafe_code)]
+
+mod engine;
+mod error;
+mod opening;
+mod options;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kv_core::{
+    Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan, blocking,
+};
+use parking_lot::{Mutex, RwLock};
+
+use crate::engine::Engine;
+pub use crate::options::Options;
+
+/// A key-value store in a directory. See the [crate documentation](crate) for what it promises, and for
+/// an example.
+///
+/// Dropping the store without [`close`](KeyValueStore::close) loses no commit that was acknowledged as
+/// durable and releases the directory, once the calls in flight have ended. It commits what is buffered
+/// and syncs on the thread that drops it, and tells nobody when that fails, so `close` is the better
+/// end.
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+/// What a call takes with it to the blocking pool.
+struct Shared {
+    path: PathBuf,
+    /// `None` once the store is closed. Calls hold the lock for reading while they use the engine: when
+    /// `close` has the lock for writing, no call is left in the engine.
+    engine: RwLock<Option<Engine>>,
+    /// Lets a second `close` wait for the first.
+    closing: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the store in the directory `path`, creating it if there is none, with the default
+    /// [`Options`].
+    ///
+    /// # Errors
+    /// - [`Error::InUse`]: another handle or process has it open.
+    /// - [`Error::Incompatible`]: the path is a file, or holds other files, another engine or another
+    ///   version's data.
+    /// - [`Error::Corrupt`]: its files are damaged; nothing more was written. Restore them from a copy.
+    /// - [`Error::Unavailable`]: the file system refuses.
+    ///
+    /// ```
+    /// use kv_core::Error;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kv_core::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temp dir");
+    /// let store = kv_redb::Store::open(dir.path()).await?;
+    /// assert!(matches!(kv_redb::Store::open(dir.path()).await, Err(Error::InUse { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Options::new()).await
+    }
+
+    /// Opens the store in the directory `path`, creating it if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and [`Error::Invalid`] for an option out of its range.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kv_core::Result<()> {
+    /// # let dir = tempfile::tempdir().expect("temp dir");
+    /// let options = kv_redb::Options::new().cache_bytes(256 << 20);
+    /// let store = kv_redb::Store::open_with(dir.path(), options).await?;
+    /// # let _ = store;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        options.check()?;
+        let path = path.as_ref().to_path_buf();
+        let (path, engine) =
+            blocking::read(move || opening::open(&path, &options).map(|it| (path, it))).await?;
+        let shared = Shared {
+            path,
+            engine: RwLock::new(Some(engine)),
+            closing: Mutex::new(()),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        blocking::read(move || shared.with_engine(read)).await
+    }
+}
+
+impl Shared {
+    fn with_engine<T>(&self, call: impl FnOnce(&Engine) -> Result<T>) -> Result<T> {
+        self.engine.read().as_ref().ok_or(Error::Closed).and_then(call)
+    }
+
+    fn close(&self) -> Result<()> {
+        let _closing = self.closing.lock();
+        // Out of the lock first: calls that come while the engine syncs are refused and do not wait.
+        let engine = self.engine.write().take();
+        engine.map_or(Ok(()), Engine::close)
+    }
+}
+
+impl fmt::Debug for Store {
+    /// Says where the store is and never waits for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let closed = self.shared.engine.try_read().map(|engine| engine.is_none());
+        f.debug_struct("Store")
+            .field("path", &self.shared.path)
+            .field("closed", &closed)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl KeyValueStore for Store {
+    fn capabilities(&self) -> Capabilities {
+        engine::CAPABILITIES
+    }
+
+    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let key = key.to_vec();
+        self.read(move |engine| engine.get(&key)).await
+    }
+
+    async fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        let keys = keys.to_vec();
+        self.read(move |engine| engine.get_many(&keys)).await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Page> {
+        self.read(move |engine| engine.scan(scan)).await
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
+        let shared = Arc::clone(&self.shared);
+        blocking::commit(move || shared.with_engine(|engine| engine.commit(&batch, durability))).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        blocking::commit(move || shared.close()).await
+    }
+}
