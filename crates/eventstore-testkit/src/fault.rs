@@ -3,7 +3,7 @@
 //! See [`FaultStore`] for an example.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -46,6 +46,7 @@ pub struct FaultStore {
     /// Each with the reads that pass before it.
     read_faults: Mutex<VecDeque<(usize, Event)>>,
     commits: AtomicU64,
+    unsynced: AtomicBool,
 }
 
 /// The moment of a commit at which a fault happens.
@@ -135,6 +136,7 @@ impl FaultStore {
             commit_faults: Mutex::default(),
             read_faults: Mutex::default(),
             commits: AtomicU64::new(0),
+            unsynced: AtomicBool::new(false),
         })
     }
 
@@ -147,6 +149,12 @@ impl FaultStore {
     /// The commits that were begun through this store so far, whatever became of them.
     pub fn commits(&self) -> u64 {
         self.commits.load(Ordering::SeqCst)
+    }
+
+    /// Whether a power cut could lose something: what was applied since the last durable commit that
+    /// succeeded. What is done through [`inner`](Self::inner), or by a straggler, is left out.
+    pub fn has_unsynced(&self) -> bool {
+        self.unsynced.load(Ordering::SeqCst)
     }
 
     /// Makes the next commit without a fault end with `error` at `moment`.
@@ -256,6 +264,20 @@ impl FaultStore {
         }
     }
 
+    async fn apply(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
+        let outcome = self.inner.commit(batch, durability).await?;
+        self.settle(outcome, durability);
+        Ok(outcome)
+    }
+
+    /// Notes whether all that is applied is synced, after a commit that ended so.
+    fn settle(&self, outcome: Outcome, durability: Durability) {
+        if outcome == Outcome::Applied {
+            let buffered = durability == Durability::Buffered;
+            self.unsynced.store(buffered, Ordering::SeqCst);
+        }
+    }
+
     async fn before_read(&self) -> Result<()> {
         match self.take_read_fault() {
             Some(event) => event.happen().await,
@@ -346,7 +368,7 @@ impl KeyValueStore for FaultStore {
         self.commits.fetch_add(1, Ordering::SeqCst);
         let fault = locked(&self.commit_faults).pop_front();
         match fault {
-            None => self.inner.commit(batch, durability).await,
+            None => self.apply(batch, durability).await,
             Some(CommitFault::Detach(error, straggler)) => {
                 // A straggler that nobody holds any more is lost.
                 let _ = straggler.send((batch, durability));
@@ -354,11 +376,14 @@ impl KeyValueStore for FaultStore {
             }
             Some(CommitFault::At(Moment::BeforeApplying, event)) => {
                 event.happen().await?;
-                self.inner.commit(batch, durability).await
+                self.apply(batch, durability).await
             }
             Some(CommitFault::At(Moment::AfterApplying, event)) => {
                 let outcome = self.inner.commit(batch, durability).await?;
+                // Whether it was synced is not known before it ends well.
+                self.unsynced.store(true, Ordering::SeqCst);
                 event.happen().await?;
+                self.settle(outcome, durability);
                 Ok(outcome)
             }
         }

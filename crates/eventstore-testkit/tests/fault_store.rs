@@ -203,6 +203,27 @@ async fn held_read_sees_what_is_written_meanwhile() {
 }
 
 #[tokio::test]
+async fn unsynced_is_what_no_durable_commit_has_covered() {
+    let store = store();
+    let commit = |batch: Batch, durability| store.commit(batch, durability);
+    let applied = commit(Batch::new().put("k", "1"), Durability::Buffered).await;
+    assert_eq!(applied.expect("nothing fails"), Outcome::Applied);
+    assert!(store.has_unsynced());
+    let applied = commit(Batch::new(), Durability::Durable).await;
+    assert_eq!(applied.expect("nothing fails"), Outcome::Applied);
+    assert!(!store.has_unsynced());
+    store.fail_next_commit(Moment::AfterApplying, unknown());
+    assert!(put(&store, "k", "2").await.is_err());
+    assert!(store.has_unsynced(), "the end of a sync that failed is not known");
+    let refused = commit(Batch::new().require_absent("k"), Durability::Durable).await;
+    assert_eq!(
+        refused.expect("nothing fails"),
+        Outcome::ConditionFailed { condition: 0 }
+    );
+    assert!(store.has_unsynced());
+}
+
+#[tokio::test]
 async fn forgotten_faults_never_happen() {
     let store = store();
     store.fail_next_commit(Moment::BeforeApplying, unknown());

@@ -12,7 +12,7 @@ mod request;
 use std::sync::Arc;
 
 use eventstore_abstractions::{Clock, Database, Error, Result, SessionId, StreamId};
-use kv_core::{Capabilities, KeyValueStore, Outcome};
+use kv_core::{Capabilities, Durability, KeyValueStore, Outcome};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::known::Cache;
@@ -238,7 +238,7 @@ impl Worker {
         let known = known::gather(&self.reader, &mut self.cache, group, shared).await?;
         let mut plan = plan::decide(group, known, self.clock.now(), shared);
         let (batch, durability) = plan.take_batch(shared);
-        if batch.is_empty() {
+        if batch.is_empty() && durability == Durability::Buffered {
             return Ok(Some(plan));
         }
         match self.engine.commit(batch, durability).await? {

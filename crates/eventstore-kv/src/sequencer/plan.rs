@@ -212,7 +212,11 @@ impl Plan {
         self.check(target, writer)?;
         match verdict {
             Verdict::New => {}
-            Verdict::Done(appended) => return Ok(Done::Appended(appended)),
+            Verdict::Done(appended) => {
+                // The first try may have been buffered, or its sync may have failed.
+                self.durable |= durability == Durability::Durable;
+                return Ok(Done::Appended(appended));
+            }
             Verdict::Conflict { key, version } => {
                 return Err(Error::DuplicateIdempotencyId {
                     stream: target.stream.clone(),

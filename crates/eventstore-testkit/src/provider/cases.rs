@@ -121,6 +121,7 @@ macro_rules! __provider_cases {
             acceptance::snapshots_cut_a_load_by_four_fifths,
             acceptance::concurrent_operations_corrupt_nothing,
             reopen::acked_is_kept,
+            reopen::acked_is_kept_by_a_durable_commit,
             reopen::restart_frees_held_streams,
             reopen::dropped_future_is_safe,
             drops::dropped_future_is_safe_while_queued,

@@ -1,17 +1,21 @@
-//! What was acknowledged is there after a restart, and what a call leaves behind when its future is dropped.
+//! What was acknowledged is there after a restart, and what a call leaves behind when its future is
+//! dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use eventstore_abstractions::{EventLogExt, EventStoreExt, ExpectedVersion, Version};
+use eventstore_abstractions::{
+    AppendOptions, Durability, Error, EventLogExt, EventStoreExt, ExpectedVersion, Version,
+};
 use kv_core::KeyValueStore;
 
 use super::ProviderHarness;
-use super::bench::{Bench, event, positions, stream_id, texts, up_to, versions};
+use super::bench::{Bench, event, positions, refused, stream_id, texts, unknown, up_to, versions};
+use crate::fault::Moment;
 
-/// Acknowledged events, snapshots and positions survive a close, and a provider that is dropped without one. The
-/// provider says whether they survive the process, too.
+/// Acknowledged events, snapshots and positions survive a close, and a provider that is dropped
+/// without one. The provider says whether they survive the process, too.
 pub async fn acked_is_kept(harness: &dyn ProviderHarness) {
     let mut bench = Bench::open(harness).await;
     let durable = bench.engine.capabilities().durable;
@@ -32,6 +36,57 @@ pub async fn acked_is_kept(harness: &dyn ProviderHarness) {
     }
 }
 
+/// What is acknowledged as durable rests on a durable commit: of its own, or, where an append is
+/// recognised that was buffered before or whose sync failed, of one that came after.
+pub async fn acked_is_kept_by_a_durable_commit(harness: &dyn ProviderHarness) {
+    let bench = Bench::open(harness).await;
+    let stream = stream_id("a");
+    let synced = |what: &str| assert!(!bench.engine.has_unsynced(), "{what} can be lost in a power cut");
+    let buffered = AppendOptions::default().durability(Durability::Buffered);
+    let message = event("known");
+    bench.note(&stream, "1").await;
+    synced("an append");
+    bench
+        .log
+        .append_with(&stream, vec![message.clone()], buffered)
+        .await
+        .expect("appended");
+    bench
+        .log
+        .append(&stream, ExpectedVersion::Any, [message])
+        .await
+        .expect("recognised");
+    synced("an append that was buffered before");
+    let message = event("told");
+    bench.engine.fail_next_commit(Moment::AfterApplying, unknown());
+    let lost = bench
+        .log
+        .append(&stream, ExpectedVersion::Any, [message.clone()])
+        .await;
+    refused!(lost, Error::OutcomeUnknown { .. });
+    bench
+        .log
+        .append(&stream, ExpectedVersion::Any, [message])
+        .await
+        .expect("recognised");
+    synced("an append whose sync failed before");
+    bench.snapshot(&stream, 1).await;
+    bench.snapshot(&stream, 2).await;
+    synced("a snapshot");
+    bench
+        .log
+        .clear_snapshot(&stream, Version::FIRST)
+        .await
+        .expect("cleared");
+    synced("the removal of a snapshot");
+    bench.log.clear_snapshots(&stream).await.expect("cleared");
+    synced("the removal of all snapshots");
+    let session = bench.session(&stream).await;
+    synced("a fencing token");
+    session.append([event("x")]).await.expect("appended");
+    synced("a session's append");
+}
+
 /// A restart ends the sessions of the process that is gone: its streams are free at once.
 pub async fn restart_frees_held_streams(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
@@ -48,7 +103,8 @@ pub async fn restart_frees_held_streams(harness: &dyn ProviderHarness) {
     );
 }
 
-/// An append whose future is dropped at any point happened whole, or not at all, and the next one works.
+/// An append whose future is dropped at any point happened whole, or not at all, and the next one
+/// works.
 pub async fn dropped_future_is_safe(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let stream = stream_id("a");
