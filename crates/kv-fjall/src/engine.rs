@@ -27,6 +27,8 @@ pub(crate) const CAPABILITIES: Capabilities = Capabilities {
 const MAX_WAITING_MEMTABLES: usize = 2;
 /// As above; between two looks the workers may add a few runs.
 const MAX_FIRST_LEVEL_RUNS: usize = 20;
+/// A block of a table is closed when it has reached this size.
+const BLOCK_BYTES: usize = 4 << 10;
 /// Between two looks at the work of the engine's threads; a flush takes tens of milliseconds.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -229,7 +231,12 @@ fn empty_journal(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A copy: the engine's slice would keep the whole block that it was read from in memory.
+/// Shares the engine's buffer where it is not much larger than what is wanted: a slice keeps the whole block in memory
+/// that it was read from, which is about [`BLOCK_BYTES`] unless one value makes it larger.
 fn to_bytes(slice: Slice) -> Bytes {
-    Bytes::copy_from_slice(&slice)
+    if slice.len() < BLOCK_BYTES {
+        Bytes::copy_from_slice(&slice)
+    } else {
+        Bytes::from_owner(slice)
+    }
 }

@@ -81,6 +81,7 @@ pub use crate::options::Options;
 /// in async code.
 pub struct Store {
     shared: Arc<Shared>,
+    reads: blocking::Reads,
 }
 
 /// What a call takes with it to the blocking pool.
@@ -145,6 +146,7 @@ impl Store {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            reads: blocking::Reads::new(),
         })
     }
 
@@ -153,7 +155,7 @@ impl Store {
         read: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        blocking::read(move || shared.with_engine(read)).await
+        self.reads.run(move || shared.with_engine(read)).await
     }
 }
 

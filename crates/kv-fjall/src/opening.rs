@@ -29,7 +29,7 @@ const JOURNAL_HEADS: [&[u8]; 3] = [&[1], &[0], &[]];
 const KEYSPACES: &str = "keyspaces";
 /// Data in memory above which the engine begins a table. The engine's own default is four times that: it
 /// would mean as much more to replay after a crash, for fewer, larger tables.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+const MEMTABLE_BYTES: u64 = 64 << 20;
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
     let directory = Directory::claim(path, ENGINE, FORMAT)?;

@@ -91,6 +91,7 @@ pub use crate::options::Options;
 /// end.
 pub struct Store {
     shared: Arc<Shared>,
+    reads: blocking::Reads,
 }
 
 /// What a call takes with it to the blocking pool.
@@ -156,6 +157,7 @@ impl Store {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            reads: blocking::Reads::new(),
         })
     }
 
@@ -164,7 +166,7 @@ impl Store {
         read: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        blocking::read(move || shared.with_engine(read)).await
+        self.reads.run(move || shared.with_engine(read)).await
     }
 }
 

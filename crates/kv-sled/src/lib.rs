@@ -93,6 +93,7 @@ pub use crate::options::Options;
 /// to the files is found.
 pub struct Store {
     shared: Arc<Shared>,
+    reads: blocking::Reads,
 }
 
 /// What a call takes with it to the blocking pool.
@@ -158,6 +159,7 @@ impl Store {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            reads: blocking::Reads::new(),
         })
     }
 
@@ -166,7 +168,7 @@ impl Store {
         read: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        blocking::read(move || shared.with_engine(read)).await
+        self.reads.run(move || shared.with_engine(read)).await
     }
 }
 
