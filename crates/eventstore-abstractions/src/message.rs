@@ -56,6 +56,7 @@ impl Payload {
     /// let payload = Payload::new(ContentType::OCTET_STREAM, vec![1, 2, 3]);
     /// assert_eq!(payload.bytes.len(), 3);
     /// ```
+    #[inline]
     #[must_use]
     pub fn new(content_type: ContentType, bytes: impl Into<Bytes>) -> Self {
         Self {

@@ -112,6 +112,7 @@ impl Metadata {
     /// # Ok::<(), eventstore_abstractions::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn new_at(id: MessageId, type_name: TypeName, created_at: Timestamp) -> Self {
         let message = MessageMetadata {
             id,

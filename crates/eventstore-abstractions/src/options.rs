@@ -123,7 +123,7 @@ pub enum Direction {
 }
 
 /// Events per page unless set: a page is what a read holds in memory.
-const DEFAULT_PAGE_SIZE: usize = 256;
+const DEFAULT_PAGE_SIZE: usize = 1_024;
 /// Most events per page.
 const MAX_PAGE_SIZE: usize = 10_000;
 

@@ -37,6 +37,7 @@ pub struct RecordedEvent {
 impl RecordedEvent {
     /// A recorded event from its parts: for implementations of a store.
     #[must_use]
+    #[inline]
     pub fn new(
         stream: StreamId,
         version: Version,

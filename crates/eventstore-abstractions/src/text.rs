@@ -63,6 +63,7 @@ macro_rules! text_type {
         impl TryFrom<bytes::Bytes> for $name {
             type Error = crate::Error;
 
+            #[inline]
             fn try_from(bytes: bytes::Bytes) -> crate::Result<Self> {
                 let text = bytestring::ByteString::try_from(bytes)
                     .map_err(|_| crate::Error::invalid(concat!("the ", $what, " is not valid UTF-8; encode it so")))?;
