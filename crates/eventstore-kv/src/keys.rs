@@ -1,8 +1,11 @@
 //! The key layout: the one module that knows where a record is kept.
 //!
 //! A key is the byte of its space, then its components. A name is its UTF-8 bytes and a zero byte, which no name
-//! contains; a number is 8 bytes, big-endian. So keys sort by name and then by number, and no name can reach into
-//! the keys of another. `docs/storage-format.md` gives every key.
+//! contains; a number is 8 bytes, big-endian. So the keys of a stream sort by number, and no name can reach into the
+//! keys of another. `docs/storage-format.md` gives every key.
+//!
+//! Keys of streams begin with some bytes of a hash of the stream's names. Names are alike from their beginning on, so
+//! that an engine would compare most keys to their end; and nothing is read in the order of names.
 
 use bytes::Bytes;
 use eventstore_abstractions::{Database, IdempotencyId, MessageId, Position, StreamId, Version};
@@ -11,15 +14,19 @@ use kv_core::Scan;
 /// Ends a name. Names have no control characters, so none contains it.
 const END: u8 = 0;
 
+/// Bytes of the hash before the names of a stream: with the byte of the space what engines compare at once.
+const SCATTER_BYTES: usize = 3;
+const NUMBER_BYTES: usize = size_of::<u64>();
+
 /// One prefix byte per kind of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Space {
     Format = 0x01,
     DatabaseHead = 0x10,
-    LogEntry = 0x11,
+    LogBlock = 0x11,
     StreamHead = 0x12,
-    Event = 0x13,
+    Run = 0x13,
     Snapshot = 0x14,
     Message = 0x15,
     Idempotency = 0x16,
@@ -29,20 +36,30 @@ enum Space {
 struct Key(Vec<u8>);
 
 impl Key {
-    fn new(space: Space) -> Self {
-        let mut key = Vec::with_capacity(96);
+    /// A key of `space` with room for `bytes` more.
+    fn new(space: Space, bytes: usize) -> Self {
+        let mut key = Vec::with_capacity(1 + bytes);
         key.push(space as u8);
         Self(key)
     }
 
-    fn in_database(space: Space, database: &Database) -> Self {
-        Self::new(space).name(database.as_str())
+    /// A key of `space` and `database`, with room for `rest` more bytes.
+    fn in_database(space: Space, database: &Database, rest: usize) -> Self {
+        let name = database.as_str();
+        Self::new(space, name.len() + 1 + rest).name(name)
     }
 
-    fn in_stream(space: Space, database: &Database, stream: &StreamId) -> Self {
-        Self::in_database(space, database)
-            .name(stream.category())
-            .name(stream.id())
+    /// A key of `space` and a stream, with room for `rest` more bytes.
+    fn in_stream(space: Space, database: &Database, stream: &StreamId, rest: usize) -> Self {
+        let names = [database.as_str(), stream.category(), stream.id()];
+        let bytes = names.iter().map(|name| name.len() + 1).sum::<usize>();
+        let mut key = Self::new(space, SCATTER_BYTES + bytes + rest);
+        key.0.extend_from_slice(&[0; SCATTER_BYTES]);
+        let mut key = names.into_iter().fold(key, Key::name);
+        let names = 1 + SCATTER_BYTES;
+        let scatter = crc32fast::hash(&key.0[names..]).to_be_bytes();
+        key.0[1..names].copy_from_slice(&scatter[..SCATTER_BYTES]);
+        key
     }
 
     fn name(mut self, name: &str) -> Self {
@@ -70,46 +87,51 @@ impl Key {
 }
 
 pub(crate) fn format() -> Bytes {
-    Key::new(Space::Format).done()
+    Key::new(Space::Format, 0).done()
 }
 
 pub(crate) fn database_head(database: &Database) -> Bytes {
-    Key::in_database(Space::DatabaseHead, database).done()
+    Key::in_database(Space::DatabaseHead, database, 0).done()
 }
 
-pub(crate) fn log_entry(database: &Database, first: Position) -> Bytes {
-    Key::in_database(Space::LogEntry, database).number(first.get())
+/// The block of the log whose last event has the position `last`.
+pub(crate) fn log_block(database: &Database, last: Position) -> Bytes {
+    Key::in_database(Space::LogBlock, database, NUMBER_BYTES).number(last.get())
 }
 
 /// Also what identifies a stream among all streams of the engine.
 pub(crate) fn stream_head(database: &Database, stream: &StreamId) -> Bytes {
-    Key::in_stream(Space::StreamHead, database, stream).done()
+    Key::in_stream(Space::StreamHead, database, stream, 0).done()
 }
 
-pub(crate) fn event(database: &Database, stream: &StreamId, version: Version) -> Bytes {
-    Key::in_stream(Space::Event, database, stream).number(version.get())
+/// The run of events whose last one has the version `last`.
+pub(crate) fn run(database: &Database, stream: &StreamId, last: Version) -> Bytes {
+    Key::in_stream(Space::Run, database, stream, NUMBER_BYTES).number(last.get())
 }
 
 pub(crate) fn snapshot(database: &Database, stream: &StreamId, version: Version) -> Bytes {
-    Key::in_stream(Space::Snapshot, database, stream).number(version.get())
+    Key::in_stream(Space::Snapshot, database, stream, NUMBER_BYTES).number(version.get())
 }
 
 pub(crate) fn message(database: &Database, stream: &StreamId, id: MessageId) -> Bytes {
-    Key::in_stream(Space::Message, database, stream).bytes(id.as_uuid().as_bytes())
+    let id = id.as_uuid();
+    Key::in_stream(Space::Message, database, stream, id.as_bytes().len()).bytes(id.as_bytes())
 }
 
 pub(crate) fn idempotency(database: &Database, stream: &StreamId, id: &IdempotencyId) -> Bytes {
-    Key::in_stream(Space::Idempotency, database, stream).bytes(id.as_str().as_bytes())
+    let id = id.as_str().as_bytes();
+    Key::in_stream(Space::Idempotency, database, stream, id.len()).bytes(id)
 }
 
 pub(crate) fn lease(database: &Database, stream: &StreamId) -> Bytes {
-    Key::in_stream(Space::Lease, database, stream).done()
+    Key::in_stream(Space::Lease, database, stream, 0).done()
 }
 
-/// The events of a stream numbered `first` to `last`, both included.
-pub(crate) fn events(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
+/// The runs of a stream that end with a version from `first` to `last`, both included. As runs are kept under the
+/// last of their versions, the first of these has `first` in it.
+pub(crate) fn runs(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
     numbered(
-        Key::in_stream(Space::Event, database, stream),
+        Key::in_stream(Space::Run, database, stream, NUMBER_BYTES),
         first.get(),
         last.get(),
     )
@@ -117,13 +139,18 @@ pub(crate) fn events(database: &Database, stream: &StreamId, first: Version, las
 
 /// The snapshots of a stream up to `last`, included.
 pub(crate) fn snapshots(database: &Database, stream: &StreamId, last: Version) -> Scan {
-    numbered(Key::in_stream(Space::Snapshot, database, stream), 0, last.get())
+    numbered(
+        Key::in_stream(Space::Snapshot, database, stream, NUMBER_BYTES),
+        0,
+        last.get(),
+    )
 }
 
-/// The log entries whose first event has a position from `first` to `last`, both included.
-pub(crate) fn log_entries(database: &Database, first: Position, last: Position) -> Scan {
+/// The blocks of the log that end with a position from `first` to `last`, both included: the first of them has `first`
+/// in it.
+pub(crate) fn log_blocks(database: &Database, first: Position, last: Position) -> Scan {
     numbered(
-        Key::in_database(Space::LogEntry, database),
+        Key::in_database(Space::LogBlock, database, NUMBER_BYTES),
         first.get(),
         last.get(),
     )
@@ -131,7 +158,7 @@ pub(crate) fn log_entries(database: &Database, first: Position, last: Position) 
 
 /// The leases of all streams of all databases.
 pub(crate) fn leases() -> Scan {
-    Scan::prefix(Key::new(Space::Lease).done())
+    Scan::prefix(Key::new(Space::Lease, 0).done())
 }
 
 fn numbered(prefix: Key, first: u64, last: u64) -> Scan {
@@ -142,7 +169,7 @@ fn numbered(prefix: Key, first: u64, last: u64) -> Scan {
     Scan::range(prefix.number(first), end)
 }
 
-/// The number that ends the key of an event, a snapshot or a log entry.
+/// The number that ends the key of a run, a snapshot or a block of the log.
 pub(crate) fn number_of(key: &[u8]) -> Option<u64> {
     key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
@@ -150,7 +177,8 @@ pub(crate) fn number_of(key: &[u8]) -> Option<u64> {
 /// The key in words, for errors: which record it is, of what, and its number.
 pub(crate) fn describe(key: &[u8]) -> String {
     let named = |kind: &str, names: usize, rest: fn(&[u8]) -> String| {
-        let mut left = &key[1..];
+        let scatter = if names == 1 { 0 } else { SCATTER_BYTES };
+        let mut left = key.get(1 + scatter..)?;
         let mut words = kind.to_owned();
         for _ in 0..names {
             let end = left.iter().position(|byte| *byte == END)?;
@@ -168,9 +196,9 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let text = match key.first().copied() {
         Some(byte) if byte == Space::Format as u8 => Some("the format of the store".to_owned()),
         Some(byte) if byte == Space::DatabaseHead as u8 => named("the head of database", 1, nothing),
-        Some(byte) if byte == Space::LogEntry as u8 => named("the log entry of database", 1, position),
+        Some(byte) if byte == Space::LogBlock as u8 => named("the log block of database", 1, position),
         Some(byte) if byte == Space::StreamHead as u8 => named("the head of stream", 3, nothing),
-        Some(byte) if byte == Space::Event as u8 => named("the event of stream", 3, version),
+        Some(byte) if byte == Space::Run as u8 => named("the events of stream", 3, version),
         Some(byte) if byte == Space::Snapshot as u8 => named("the snapshot of stream", 3, version),
         Some(byte) if byte == Space::Message as u8 => named("the message entry of stream", 3, id),
         Some(byte) if byte == Space::Idempotency as u8 => named("the idempotency entry of stream", 3, id),
@@ -195,7 +223,7 @@ mod tests {
     #[test]
     fn names_that_are_prefixes_of_each_other_stay_apart() {
         let database = Database::default();
-        let keys = |stream: &StreamId| events(&database, stream, Version::FIRST, Version::MAX);
+        let keys = |stream: &StreamId| runs(&database, stream, Version::FIRST, Version::MAX);
         let short = keys(&stream("a", "b"));
         for other in [
             stream("a", "b\u{1f600}"),
@@ -203,7 +231,7 @@ mod tests {
             stream("ab", "b"),
             stream("a", "b "),
         ] {
-            let key = event(&database, &other, Version::FIRST);
+            let key = run(&database, &other, Version::FIRST);
             assert!(key < short.start || key >= short.end, "{other}");
         }
     }
@@ -212,12 +240,12 @@ mod tests {
     fn keys_of_one_stream_sort_by_version() {
         let (database, stream) = (Database::default(), stream("a", "b"));
         let versions = [1, 255, 256, 65_536, u64::MAX];
-        let keys = versions.map(|version| event(&database, &stream, Version::new(version)));
+        let keys = versions.map(|version| run(&database, &stream, Version::new(version)));
         assert!(keys.is_sorted());
         assert_eq!(keys.each_ref().map(|key| number_of(key)), versions.map(Some));
         assert!(
             keys.iter()
-                .all(|key| *key < events(&database, &stream, Version::FIRST, Version::MAX).end)
+                .all(|key| *key < runs(&database, &stream, Version::FIRST, Version::MAX).end)
         );
     }
 
@@ -234,13 +262,13 @@ mod tests {
 
     #[test]
     fn description_names_stream_and_version() {
-        let text = describe(&event(
+        let text = describe(&run(
             &Database::default(),
             &stream("account", "alice"),
             Version::new(7),
         ));
         assert!(
-            text.starts_with(r#"the event of stream "EventStores" "account" "alice", version 7 (key 13"#),
+            text.starts_with(r#"the events of stream "EventStores" "account" "alice", version 7 (key 13"#),
             "{text}"
         );
         assert_eq!(describe(&[0xee]), "key ee");

@@ -37,11 +37,13 @@ mod limits;
 mod log;
 mod log_reader;
 mod options;
+mod pages;
 mod provider;
 mod reader;
 mod record;
 mod sequencer;
 mod session;
+mod stream_cache;
 mod stream_reader;
 
 pub use clock::SystemClock;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use eventstore_abstractions::{ContextMetadata, Database, Error, EventMessage, Result, StreamId, Version};
 use kv_core::Capabilities;
 
-use crate::record::message_bytes;
+use crate::record::{MAX_COPIED_BYTES, message_bytes};
 
 /// Most keys that one event writes: itself, its message entry, its idempotency entry.
 const OPERATIONS_PER_EVENT: usize = 3;
@@ -43,10 +43,20 @@ impl Cost {
 
     pub(crate) fn of_events(events: &[EventMessage]) -> Self {
         let payloads = Self {
-            bytes: events.iter().map(message_bytes).sum(),
+            bytes: events.iter().map(stored_bytes).sum(),
             operations: 0,
         };
         Self::of_keys(events.len() * OPERATIONS_PER_EVENT).plus(payloads)
+    }
+}
+
+/// Short events are stored twice: with their stream, and in the log.
+fn stored_bytes(event: &EventMessage) -> usize {
+    let bytes = message_bytes(event);
+    if bytes < MAX_COPIED_BYTES {
+        2 * bytes
+    } else {
+        bytes
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::hold::Writer;
 use crate::limits::{self, Cost};
 use crate::reader::Reader;
-use crate::sequencer::{Action, Reply, Request, Sequencer};
+use crate::sequencer::{Action, Append, Reply, Request, Sequencer};
 use crate::{log_reader, stream_reader};
 
 /// Snapshots that one commit removes at most.
@@ -53,12 +53,12 @@ impl Core {
         let AppendOptions {
             expected, durability, ..
         } = options;
-        let action = Action::Append {
+        let action = Action::Append(Append {
             writer,
             events,
             expected,
             durability,
-        };
+        });
         match self.ask(database, stream, action, cost).await? {
             Reply::Appended(appended) => Ok(appended),
             other => unreachable!("an append is not answered with {other:?}"),

@@ -1,26 +1,25 @@
 //! Reads the log of a database, page by page.
 //!
-//! The log has an entry per append: which events of which stream it wrote. A page takes as many events as fit from
-//! the entries, in order, and reads them in one call to the engine.
+//! The log is a sequence of blocks. Short runs stand in them as a copy; those of a page that do not are read in one
+//! call to the engine.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use eventstore_abstractions::{
-    Database, Direction, Error, EventStream, LogReadOptions, Position, RecordedEvent, Result, StreamId,
-    Version,
+    Database, Direction, Error, EventStream, LogReadOptions, Position, Result, Version,
 };
-use futures_util::stream::{self, TryStreamExt};
-use kv_core::{Entry, Scan};
+use kv_core::Scan;
 
 use crate::error::open_error;
 use crate::keys;
+use crate::pages::{Pages, Piece, page_of};
 use crate::reader::Reader;
-use crate::record::{self, LogEntry, Record, decode_event};
+use crate::record::{self, Place, Run, Segment, open_block};
 use crate::stream_reader::failed;
 
-/// Bytes of records of one page, about: the sizes of the events of one append are averaged.
-const PAGE_BYTES: u64 = 4 << 20;
+/// Bytes of runs of one page that are read on their own.
+const STORED_BYTES: u64 = 1 << 20;
 
 /// Reads the log as `options` say, up to where it ends when the first event is asked for.
 pub(crate) fn read(reader: Reader, database: Database, options: LogReadOptions) -> EventStream {
@@ -31,16 +30,10 @@ pub(crate) fn read(reader: Reader, database: Database, options: LogReadOptions) 
         reader,
         database,
         options,
-        cursor: None,
         left: options.limit.unwrap_or(u64::MAX),
+        cursor: None,
     };
-    let pages = stream::try_unfold(rest, |mut rest| async move {
-        Ok(rest
-            .page()
-            .await?
-            .map(|events| (stream::iter(events.into_iter().map(Ok)), rest)))
-    });
-    EventStream::new(pages.try_flatten())
+    rest.into_events()
 }
 
 /// What is left of a read.
@@ -48,9 +41,10 @@ struct Rest {
     reader: Reader,
     database: Database,
     options: LogReadOptions,
+    /// How many events are still wanted.
+    left: u64,
     /// Set once the end of the log is known.
     cursor: Option<Cursor>,
-    left: u64,
 }
 
 struct Cursor {
@@ -59,128 +53,156 @@ struct Cursor {
     /// The end of the log when the read began.
     head: Position,
     next: Option<Scan>,
-    runs: VecDeque<Run>,
+    segments: VecDeque<Segment>,
 }
 
-/// The events of one append.
-struct Run {
-    stream: StreamId,
-    first_position: u64,
-    first_version: u64,
-    events: u64,
-    bytes: u64,
-}
-
-/// One event to be read.
-struct Wanted {
-    key: Bytes,
-    stream: StreamId,
-    version: Version,
-    position: Position,
-}
-
-impl Rest {
-    async fn page(&mut self) -> Result<Option<Vec<RecordedEvent>>> {
+impl Pages for Rest {
+    async fn next_page(&mut self) -> Result<Option<VecDeque<Piece>>> {
         let mut cursor = match self.cursor.take() {
             Some(cursor) => cursor,
             None => self.begin().await?,
         };
-        let mut wanted = Vec::new();
+        let direction = self.options.direction;
+        if self.left == 0 || cursor.is_done(direction) {
+            return Ok(None);
+        }
+        if cursor.segments.is_empty() {
+            self.load(&mut cursor).await?;
+        }
+        let mut page = Vec::new();
+        let mut room = (self.options.page_size as u64).min(self.left);
         let mut bytes = 0;
-        while self.left > 0 && wanted.len() < self.options.page_size && bytes < PAGE_BYTES {
-            if cursor.is_done(self.options.direction) {
+        while room > 0 && bytes < STORED_BYTES && !cursor.is_done(direction) {
+            let Some(segment) = cursor.segments.pop_front() else {
                 break;
+            };
+            let (first, last) = (segment.position, segment.last_position());
+            if !(first..=last).contains(&cursor.expected) {
+                return Err(self.missing(&cursor));
             }
-            match cursor.take(self.options.direction) {
-                Some((stream, version, event_bytes)) => {
-                    let key = keys::event(&self.database, &stream, version);
-                    wanted.push(Wanted {
-                        key,
-                        stream,
-                        version,
-                        position: cursor.expected,
-                    });
-                    cursor.advance(self.options.direction);
-                    bytes += event_bytes;
-                    self.left -= 1;
-                }
-                None if wanted.is_empty() => self.load_runs(&mut cursor).await?,
-                None => break,
+            if let Place::Stored { bytes: stored } = segment.run {
+                bytes += stored;
             }
+            let wanted = cursor.pass(&segment, direction, self.left);
+            let events = wanted.1.get() - wanted.0.get() + 1;
+            self.left -= events;
+            room = room.saturating_sub(events);
+            page.push((segment, wanted));
         }
         self.cursor = Some(cursor);
-        if wanted.is_empty() {
-            Ok(None)
-        } else {
-            self.events(wanted).await.map(Some)
-        }
+        self.pieces(page).await.map(Some)
     }
+}
 
-    /// Finds the entry with the first position that is wanted.
+impl Rest {
+    /// Finds the block with the first position that is wanted.
     async fn begin(&self) -> Result<Cursor> {
         let head = Position::new(self.reader.database_head(&self.database).await?.position);
-        let (first, direction) = (self.options.from.max(Position::FIRST), self.options.direction);
-        let expected = match direction {
-            Direction::Forward => first,
-            Direction::Backward => self.options.from.min(head),
+        let from = self.options.from;
+        let blocks = |first, last| keys::log_blocks(&self.database, first, last);
+        let (expected, next) = match self.options.direction {
+            Direction::Forward => (from.max(Position::FIRST), blocks(from, head)),
+            Direction::Backward if from >= head => (head, blocks(Position::ZERO, head).reverse()),
+            Direction::Backward => {
+                // The block that has the position ends behind it.
+                let page = self.reader.scan(blocks(from, head).max_items(1)).await?;
+                let key = page.entries.first().and_then(|entry| keys::number_of(&entry.key));
+                let last = Position::new(key.unwrap_or_default());
+                (from, blocks(Position::ZERO, last).reverse())
+            }
         };
-        let mut cursor = Cursor {
+        Ok(Cursor {
             expected,
             head,
-            next: None,
-            runs: VecDeque::new(),
-        };
-        if cursor.is_done(direction) {
-            return Ok(cursor);
-        }
-        // The entry of the first event may begin before it.
-        let before = keys::log_entries(&self.database, Position::ZERO, expected).reverse();
-        cursor.next = Some(match direction {
-            Direction::Backward => before,
-            Direction::Forward => {
-                let page = self.reader.scan(before.max_items(1)).await?;
-                let entry = page.entries.first().and_then(|entry| keys::number_of(&entry.key));
-                let start = Position::new(entry.unwrap_or_default());
-                keys::log_entries(&self.database, start, head)
-            }
-        });
-        Ok(cursor)
+            next: Some(next),
+            segments: VecDeque::new(),
+        })
     }
 
-    /// Reads the next page of log entries; there must be one that continues the log.
-    async fn load_runs(&self, cursor: &mut Cursor) -> Result<()> {
+    /// Reads the next blocks; there must be one that continues the log.
+    async fn load(&self, cursor: &mut Cursor) -> Result<()> {
+        let direction = self.options.direction;
         while let Some(scan) = cursor.next.take() {
-            let page = self.reader.scan(scan).await?;
+            let page = self
+                .reader
+                .scan(page_of(scan, self.options.page_size as u64))
+                .await?;
             cursor.next = page.next;
             for entry in &page.entries {
-                cursor.runs.push_back(Run::open(entry)?);
+                let segments = open_block(&entry.key, &entry.value)?;
+                match direction {
+                    Direction::Forward => cursor.segments.extend(segments),
+                    Direction::Backward => cursor.segments.extend(segments.into_iter().rev()),
+                }
             }
-            if !cursor.runs.is_empty() {
+            // The first block may begin, or in a backward read end, before what is wanted.
+            let expected = cursor.expected;
+            let is_passed = |segment: &Segment| match direction {
+                Direction::Forward => segment.last_position() < expected,
+                Direction::Backward => segment.position > expected,
+            };
+            while cursor.segments.front().is_some_and(is_passed) {
+                cursor.segments.pop_front();
+            }
+            if !cursor.segments.is_empty() {
                 return Ok(());
             }
         }
         Err(self.missing(cursor))
     }
 
-    async fn events(&self, wanted: Vec<Wanted>) -> Result<Vec<RecordedEvent>> {
-        let keys = wanted.iter().map(|wanted| wanted.key.clone()).collect::<Vec<_>>();
-        let values = self.reader.get_many(&keys).await.map_err(open_error)?;
-        let mut events = Vec::with_capacity(wanted.len());
-        for (wanted, value) in wanted.into_iter().zip(values) {
-            let value = value.ok_or_else(|| record::missing(&wanted.key))?;
-            let event = decode_event(&wanted.key, &value, &wanted.stream, wanted.version)?;
-            if event.position != wanted.position {
-                let (log, own) = (wanted.position, event.position);
-                let what = format!("the log has it at position {log} and the event says {own}");
-                return Err(record::contradiction(&wanted.key, what));
-            }
-            events.push(event);
-        }
-        Ok(events)
+    /// The events of `page`: of each segment those from and to the given versions.
+    async fn pieces(&self, page: Vec<(Segment, (Version, Version))>) -> Result<VecDeque<Piece>> {
+        let stored = page
+            .iter()
+            .filter(|(segment, _)| matches!(segment.run, Place::Stored { .. }));
+        let keys = stored
+            .map(|(segment, _)| keys::run(&self.database, &segment.stream, segment.last_version))
+            .collect::<Vec<_>>();
+        let values = if keys.is_empty() {
+            Vec::new()
+        } else {
+            self.reader.get_many(&keys).await.map_err(open_error)?
+        };
+        let mut stored = keys.iter().zip(values);
+        let pieces = page.into_iter().map(|(segment, (first, last))| {
+            let mut run = match segment.run {
+                Place::Copied(run) => *run,
+                Place::Stored { .. } => {
+                    let (key, value) = stored.next().expect("each of them was read");
+                    open_stored(key, value, &segment)?
+                }
+            };
+            run.select(first, last)?;
+            Piece::new(run, self.options.direction)
+        });
+        pieces.collect()
     }
 
     fn missing(&self, cursor: &Cursor) -> Error {
-        record::missing(&keys::log_entry(&self.database, cursor.expected))
+        record::missing(&keys::log_block(&self.database, cursor.expected))
+    }
+}
+
+/// The run that `segment` names. What the log says of it must be what it says itself.
+fn open_stored(key: &Bytes, value: Option<Bytes>, segment: &Segment) -> Result<Run> {
+    let value = value.ok_or_else(|| record::missing(key))?;
+    let run = Run::open(key, &value, segment.stream.clone())?;
+    if (run.first_position(), run.events()) != (segment.position, segment.events) {
+        let (own, log) = (run.first_position(), segment.position);
+        let what = format!(
+            "the log has {} events of it from position {log} and it has {} from {own}",
+            segment.events,
+            run.events()
+        );
+        return Err(record::contradiction(key, what));
+    }
+    Ok(run)
+}
+
+impl Segment {
+    fn last_position(&self) -> Position {
+        Position::new(self.position.get() + self.events - 1)
     }
 }
 
@@ -192,60 +214,29 @@ impl Cursor {
         }
     }
 
-    fn advance(&mut self, direction: Direction) {
-        self.expected = match direction {
-            Direction::Forward => self.expected.next(),
-            Direction::Backward => Position::new(self.expected.get() - 1),
+    /// Moves past the segment that has the expected position, by at most `most` events: the versions passed.
+    fn pass(&mut self, segment: &Segment, direction: Direction, most: u64) -> (Version, Version) {
+        let (first, last) = match direction {
+            Direction::Forward => {
+                let first = self.expected;
+                let last = segment
+                    .last_position()
+                    .min(Position::new(first.get().saturating_add(most - 1)));
+                self.expected = last.next();
+                (first, last)
+            }
+            Direction::Backward => {
+                let last = self.expected;
+                let first = segment
+                    .position
+                    .max(Position::new((last.get() + 1).saturating_sub(most)));
+                self.expected = Position::new(first.get() - 1);
+                (first, last)
+            }
         };
-    }
-
-    /// The event at the expected position and about how many bytes it has, or `None` when the loaded runs do not
-    /// have it.
-    fn take(&mut self, direction: Direction) -> Option<(StreamId, Version, u64)> {
-        let position = self.expected.get();
-        while let Some(run) = self.runs.front() {
-            let last_position = run.first_position + (run.events - 1);
-            if (run.first_position..=last_position).contains(&position) {
-                let version = run.first_version + (position - run.first_position);
-                return Some((run.stream.clone(), Version::new(version), run.bytes / run.events));
-            }
-            let passed = match direction {
-                Direction::Forward => last_position < position,
-                Direction::Backward => run.first_position > position,
-            };
-            if !passed {
-                // There is a hole before this run: without a run that has the position it is reported as missing.
-                self.runs.clear();
-                self.next = None;
-                return None;
-            }
-            self.runs.pop_front();
-        }
-        None
-    }
-}
-
-impl Run {
-    fn open(entry: &Entry) -> Result<Self> {
-        let record = LogEntry::open(&entry.key, &entry.value)?;
-        let share = |text: &str| entry.value.slice_ref(text.as_bytes());
-        let stream = StreamId::from_bytes(share(record.category), share(record.id))
-            .map_err(|error| record::contradiction(&entry.key, error))?;
-        let first_position = keys::number_of(&entry.key).unwrap_or_default();
-        let in_range = first_position.checked_add(record.events).is_some() && record.events > 0;
-        if !in_range {
-            return Err(record::contradiction(
-                &entry.key,
-                "its number of events is not possible",
-            ));
-        }
-        let (first_version, events, bytes) = (record.first_version, record.events, record.bytes);
-        Ok(Self {
-            stream,
-            first_position,
-            first_version,
-            events,
-            bytes,
-        })
+        let first_version = segment.last_version.get() - (segment.events - 1);
+        let version =
+            |position: Position| Version::new(first_version + (position.get() - segment.position.get()));
+        (version(first), version(last))
     }
 }

@@ -16,6 +16,7 @@ use crate::SystemClock;
 /// let options = Options::default()
 ///     .max_cached_streams(10_000)
 ///     .max_queued_writes(256)
+///     .stream_cache_bytes(128 << 20)
 ///     .clock(Arc::new(SystemClock)); // tests inject one of their own
 /// ```
 #[derive(Clone, Debug)]
@@ -26,6 +27,9 @@ pub struct Options {
     /// Streams whose version is kept in memory, at about 300 bytes each; 100,000 unless set. Appends to other
     /// streams look their version up in the engine first.
     pub max_cached_streams: usize,
+    /// Bytes of short streams that are kept in memory when they were read, so that the next read decodes them and
+    /// asks the engine for nothing but the stream's version; 64 MiB unless set, 0 for none.
+    pub stream_cache_bytes: usize,
     /// Writes that may wait for the sequencer; 1,024 unless set. Further ones wait before they are queued.
     pub max_queued_writes: usize,
 }
@@ -46,6 +50,15 @@ impl Options {
         }
     }
 
+    /// Sets how many bytes of short streams are kept in memory; 0 for none.
+    #[must_use]
+    pub fn stream_cache_bytes(self, bytes: usize) -> Self {
+        Self {
+            stream_cache_bytes: bytes,
+            ..self
+        }
+    }
+
     /// Sets how many writes may wait for the sequencer; 0 counts as 1.
     #[must_use]
     pub fn max_queued_writes(self, writes: usize) -> Self {
@@ -61,6 +74,7 @@ impl Default for Options {
         Self {
             clock: Arc::new(SystemClock),
             max_cached_streams: 100_000,
+            stream_cache_bytes: 64 << 20,
             max_queued_writes: 1_024,
         }
     }

@@ -24,9 +24,9 @@ const LAYOUT: u32 = 1;
 ///
 /// See the [crate](crate) for an example.
 ///
-/// It runs one task, the sequencer, on the tokio runtime on which it was opened; its operations work on
-/// any runtime as long as that one lives. Dropping the provider, its logs and its sessions ends the
-/// task; [`close`] waits for that.
+/// It runs one thread, the sequencer. An engine that needs a tokio runtime is driven by the one on which the provider
+/// was opened; operations work on any runtime as long as that one lives. Dropping the provider, its logs and its
+/// sessions ends the thread; [`close`] waits for that.
 ///
 /// [`close`]: EventStoreProvider::close
 #[derive(Debug)]
@@ -85,9 +85,10 @@ impl Provider {
         if !capabilities.shared {
             end_all_sessions(engine.as_ref()).await.map_err(open_error)?;
         }
+        let reader = Reader::new(Arc::clone(&engine), options.stream_cache_bytes);
         let core = Core {
-            reader: Reader::new(Arc::clone(&engine)),
-            sequencer: Sequencer::start(engine, &options),
+            sequencer: Sequencer::start(engine, reader.clone(), &options)?,
+            reader,
             clock: options.clock,
             capabilities,
         };

@@ -9,21 +9,29 @@ use eventstore_abstractions::{
 use kv_core::{KeyValueStore, Page, Scan};
 
 use crate::error::open_error;
+use crate::idempotency::Earlier;
 use crate::keys;
 use crate::record::{
-    self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, StreamHead, decode_event,
-    decode_snapshot,
+    self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, StreamHead, decode_snapshot,
 };
+use crate::stream_cache::StreamCache;
 
 /// Reads records of one engine. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     engine: Arc<dyn KeyValueStore>,
+    cache: Arc<StreamCache>,
 }
 
 impl Reader {
-    pub(crate) fn new(engine: Arc<dyn KeyValueStore>) -> Self {
-        Self { engine }
+    pub(crate) fn new(engine: Arc<dyn KeyValueStore>, cache_bytes: usize) -> Self {
+        let cache = Arc::new(StreamCache::new(cache_bytes));
+        Self { engine, cache }
+    }
+
+    /// The short streams that are kept in memory.
+    pub(crate) fn cache(&self) -> &StreamCache {
+        &self.cache
     }
 
     pub(crate) async fn get_many(&self, keys: &[Bytes]) -> kv_core::Result<Vec<Option<Bytes>>> {
@@ -58,7 +66,7 @@ impl Reader {
         match value {
             Some(value) => DatabaseHead::open(key, value),
             None if self
-                .is_empty(keys::log_entries(database, Position::ZERO, Position::MAX))
+                .is_empty(keys::log_blocks(database, Position::ZERO, Position::MAX))
                 .await? =>
             {
                 Ok(DatabaseHead::default())
@@ -73,8 +81,18 @@ impl Reader {
 
     pub(crate) async fn stream_head(&self, database: &Database, stream: &StreamId) -> Result<StreamHead> {
         let key = keys::stream_head(database, stream);
-        let value = self.get(&key).await?;
-        self.stream_head_in(database, stream, &key, value.as_ref()).await
+        self.stream_head_at(database, stream, &key).await
+    }
+
+    /// The head of `stream`, which is kept under `key`.
+    pub(crate) async fn stream_head_at(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        key: &[u8],
+    ) -> Result<StreamHead> {
+        let value = self.get(key).await?;
+        self.stream_head_in(database, stream, key, value.as_ref()).await
     }
 
     /// The head in `value`. A stream without a head must have no events: if it has some, its head was lost.
@@ -88,7 +106,7 @@ impl Reader {
         match value {
             Some(value) => StreamHead::open(key, value),
             None if self
-                .is_empty(keys::events(database, stream, Version::ZERO, Version::MAX))
+                .is_empty(keys::runs(database, stream, Version::ZERO, Version::MAX))
                 .await? =>
             {
                 Ok(StreamHead::default())
@@ -108,6 +126,19 @@ impl Reader {
             .transpose()
     }
 
+    /// The run that has the version, which exists.
+    pub(crate) async fn run(&self, database: &Database, stream: &StreamId, version: Version) -> Result<Run> {
+        let page = self
+            .scan(keys::runs(database, stream, version, Version::MAX).max_items(1))
+            .await?;
+        let entry = page.entries.first();
+        let run = entry
+            .map(|entry| Run::open(&entry.key, &entry.value, stream.clone()))
+            .transpose()?;
+        run.filter(|run| run.first_version() <= version)
+            .ok_or_else(|| record::missing(&keys::run(database, stream, version)))
+    }
+
     /// The event of a version that exists.
     pub(crate) async fn event(
         &self,
@@ -115,9 +146,9 @@ impl Reader {
         stream: &StreamId,
         version: Version,
     ) -> Result<RecordedEvent> {
-        let key = keys::event(database, stream, version);
-        let value = self.get(&key).await?.ok_or_else(|| record::missing(&key))?;
-        decode_event(&key, &value, stream, version)
+        let mut run = self.run(database, stream, version).await?;
+        run.select(version, version)?;
+        run.next().expect("the run has the version")
     }
 
     /// The newest snapshot that is not above `version`.
@@ -175,12 +206,21 @@ impl Reader {
         let (last, events) = match id {
             IdempotencyKey::Message(message) => {
                 let key = keys::message(database, stream, *message);
-                let found = self
-                    .get(&key)
-                    .await?
-                    .map(|value| MessageEntry::open(&key, &value))
-                    .transpose()?;
-                (found.map(|entry| entry.version), 1)
+                let version = match self.get(&key).await? {
+                    Some(value) => Some(MessageEntry::open(&key, &value)?.version),
+                    None => {
+                        let head = &self.stream_head(database, stream).await?;
+                        let reader = self;
+                        let earlier = Earlier {
+                            reader,
+                            database,
+                            stream,
+                            head,
+                        };
+                        earlier.version_of(*message).await?.map(Version::get)
+                    }
+                };
+                (version, 1)
             }
             IdempotencyKey::Idempotency(text) => {
                 let key = keys::idempotency(database, stream, text);

@@ -1,17 +1,19 @@
 //! Reads the events of one stream, page by page.
 
+use std::collections::VecDeque;
 use std::future;
 
+use bytes::Bytes;
 use eventstore_abstractions::{
-    Database, Direction, Error, EventStream, ReadOptions, RecordedEvent, Replay, Result, Selection, StreamId,
-    Version,
+    Database, Direction, Error, EventStream, ReadOptions, Replay, Result, Selection, StreamId, Version,
 };
-use futures_util::stream::{self, TryStreamExt};
+use futures_util::stream;
 use kv_core::Scan;
 
 use crate::keys;
+use crate::pages::{Pages, Piece, page_of};
 use crate::reader::Reader;
-use crate::record::{self, decode_event};
+use crate::record::{self, Run};
 
 /// Reads `stream` as `options` say: up to the version that it has now.
 pub(crate) async fn read(
@@ -21,14 +23,23 @@ pub(crate) async fn read(
     options: ReadOptions,
 ) -> Result<Replay> {
     options.validate()?;
-    let current = Version::new(reader.stream_head(database, stream).await?.version);
-    let range = |first, last, direction| Range {
+    let head_key = keys::stream_head(database, stream);
+    let head = reader.stream_head_at(database, stream, &head_key).await?;
+    let current = Version::new(head.version);
+    let events = |reader, (first, last), direction| Rest {
+        head_key: head_key.clone(),
+        whole: (direction == Direction::Forward && first == Version::FIRST && last == current).then(Vec::new),
+        reader,
         database: database.clone(),
         stream: stream.clone(),
         first,
         last,
+        current,
         direction,
-        page_size: options.page_size,
+        page_size: options.page_size as u64,
+        next: None,
+        is_begun: false,
+        is_reading: false,
     };
     match options.selection {
         Selection::Slice {
@@ -36,10 +47,10 @@ pub(crate) async fn read(
             last,
             direction,
         } => {
-            let (first, last) = (first.max(Version::FIRST), last.min(current));
+            let range = (first.max(Version::FIRST), last.min(current));
             Ok(Replay {
                 snapshot: None,
-                events: range(first, last, direction).events(reader),
+                events: events(reader, range, direction).into_events(),
             })
         }
         Selection::Replay {
@@ -51,7 +62,7 @@ pub(crate) async fn read(
         }),
         Selection::Replay { as_of, snapshots } => {
             let last = as_of.unwrap_or(current);
-            let snapshot = if snapshots {
+            let snapshot = if snapshots && head.has_snapshots {
                 reader.snapshot(database, stream, last).await?
             } else {
                 None
@@ -61,100 +72,135 @@ pub(crate) async fn read(
                 .map_or(Version::FIRST, |snapshot| snapshot.version.next());
             Ok(Replay {
                 snapshot,
-                events: range(first, last, Direction::Forward).events(reader),
+                events: events(reader, (first, last), Direction::Forward).into_events(),
             })
         }
     }
 }
 
-/// Events `first` to `last`, both included, every one of which exists.
-#[derive(Debug)]
-struct Range {
-    database: Database,
-    stream: StreamId,
-    first: Version,
-    last: Version,
-    direction: Direction,
-    page_size: usize,
-}
-
-/// What is left of a read.
+/// What is left of a read: events `first` to `last`, both included, every one of which exists.
 struct Rest {
     reader: Reader,
-    range: Range,
-    /// The version that the next record must have.
-    expected: Version,
+    database: Database,
+    stream: StreamId,
+    head_key: Bytes,
+    /// The runs of a read of the whole stream as long as it may be kept in memory.
+    whole: Option<Vec<Run>>,
+    first: Version,
+    last: Version,
+    /// The version of the stream when the read began.
+    current: Version,
+    direction: Direction,
+    page_size: u64,
+    /// Where the runs go on.
     next: Option<Scan>,
+    is_begun: bool,
+    /// Whether `next` is set.
+    is_reading: bool,
 }
 
-impl Range {
-    fn events(self, reader: Reader) -> EventStream {
-        let scan =
-            keys::events(&self.database, &self.stream, self.first, self.last).max_items(self.page_size);
-        let (scan, expected) = match self.direction {
-            Direction::Forward => (scan, self.first),
-            Direction::Backward => (scan.reverse(), self.last),
+impl Pages for Rest {
+    /// Every version of the range must be there, so that nothing is skipped.
+    async fn next_page(&mut self) -> Result<Option<VecDeque<Piece>>> {
+        if self.first > self.last {
+            return Ok(None);
+        }
+        if !self.is_begun {
+            self.is_begun = true;
+            if let Some(pieces) = self.cached()? {
+                return Ok(Some(pieces));
+            }
+        }
+        if !self.is_reading {
+            self.is_reading = true;
+            self.next = Some(self.begin().await?);
+        }
+        let Some(scan) = self.next.take() else {
+            return Err(self.missing());
         };
-        let next = (self.first <= self.last).then_some(scan);
-        let rest = Rest {
-            reader,
-            range: self,
-            expected,
-            next,
-        };
-        let pages = stream::try_unfold(rest, |mut rest| async move {
-            Ok(rest
-                .page()
-                .await?
-                .map(|events| (stream::iter(events.into_iter().map(Ok)), rest)))
-        });
-        EventStream::new(pages.try_flatten())
+        let left = self.last.get() - self.first.get() + 1;
+        let page = self.reader.scan(page_of(scan, left.min(self.page_size))).await?;
+        let mut pieces = VecDeque::with_capacity(page.entries.len());
+        for entry in &page.entries {
+            if self.first > self.last {
+                break;
+            }
+            let run = Run::open(&entry.key, &entry.value, self.stream.clone())?;
+            if let Some(whole) = &mut self.whole {
+                whole.push(run.clone());
+            }
+            pieces.push_back(self.take(run)?);
+        }
+        self.next = page.next;
+        // A stream of several pages is too long to be kept.
+        if let Some(whole) = self.whole.take().filter(|_| self.first > self.last) {
+            self.reader.cache().keep(&self.head_key, whole);
+        }
+        if pieces.is_empty() {
+            return Err(self.missing());
+        }
+        Ok(Some(pieces))
     }
 }
 
 impl Rest {
-    /// The next page, or `None` at the end. Every version of the range must be there, so that nothing is skipped.
-    async fn page(&mut self) -> Result<Option<Vec<RecordedEvent>>> {
-        let Some(scan) = self.next.take() else {
+    /// What is in memory of a forward read.
+    fn cached(&mut self) -> Result<Option<VecDeque<Piece>>> {
+        if self.direction == Direction::Backward {
+            return Ok(None);
+        }
+        let Some(runs) = self.reader.cache().runs(&self.head_key) else {
             return Ok(None);
         };
-        let page = self.reader.scan(scan).await?;
-        let mut events = Vec::with_capacity(page.entries.len());
-        for entry in &page.entries {
-            if keys::number_of(&entry.key) != Some(self.expected.get()) {
-                return Err(self.missing());
-            }
-            events.push(decode_event(
-                &entry.key,
-                &entry.value,
-                &self.range.stream,
-                self.expected,
-            )?);
-            self.expected = match self.range.direction {
-                Direction::Forward => self.expected.next(),
-                Direction::Backward => Version::new(self.expected.get() - 1),
-            };
+        let (first, last) = (self.first, self.last);
+        let wanted = runs
+            .iter()
+            .filter(|run| run.last_version() >= first && run.first_version() <= last);
+        let pieces = wanted
+            .map(|run| self.take(run.clone()))
+            .collect::<Result<VecDeque<_>>>()?;
+        if let Some(whole) = &mut self.whole {
+            whole.extend(runs.iter().cloned());
         }
-        self.next = page.next;
-        if self.next.is_none() && self.is_incomplete() {
-            return Err(self.missing());
-        }
-        Ok(Some(events))
+        Ok((!pieces.is_empty()).then_some(pieces))
     }
 
-    fn is_incomplete(&self) -> bool {
-        match self.range.direction {
-            Direction::Forward => self.expected <= self.range.last,
-            Direction::Backward => self.expected >= self.range.first,
+    /// The scan of the runs that have the range.
+    async fn begin(&self) -> Result<Scan> {
+        let runs = |last| keys::runs(&self.database, &self.stream, self.first, last);
+        match self.direction {
+            Direction::Forward => Ok(runs(self.current)),
+            Direction::Backward if self.last == self.current => Ok(runs(self.current).reverse()),
+            Direction::Backward => {
+                let run = self.reader.run(&self.database, &self.stream, self.last).await?;
+                Ok(runs(run.last_version()).reverse())
+            }
         }
+    }
+
+    /// What the read wants of the next run, and moves on past it.
+    fn take(&mut self, mut run: Run) -> Result<Piece> {
+        let wanted = match self.direction {
+            Direction::Forward => self.first,
+            Direction::Backward => self.last,
+        };
+        if !(run.first_version()..=run.last_version()).contains(&wanted) {
+            return Err(self.missing());
+        }
+        run.select(self.first, self.last)?;
+        match self.direction {
+            Direction::Forward => self.first = run.last_version().next(),
+            Direction::Backward => self.last = Version::new(run.first_version().get() - 1),
+        }
+        Piece::new(run, self.direction)
     }
 
     fn missing(&self) -> Error {
-        record::missing(&keys::event(
-            &self.range.database,
-            &self.range.stream,
-            self.expected,
-        ))
+        let wanted = match self.direction {
+            Direction::Forward => self.first,
+            Direction::Backward => self.last,
+        };
+        record::missing(&keys::run(&self.database, &self.stream, wanted))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The small records: heads, log entries, leases and the entries by which an append is recognised.
+//! The small records: heads, leases and the entries by which an append is recognised.
 
 use bincode::{BorrowDecode, Encode};
 
@@ -24,19 +24,10 @@ pub(crate) struct DatabaseHead {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Encode, BorrowDecode)]
 pub(crate) struct StreamHead {
     pub(crate) version: u64,
-    /// Position of its newest event.
-    pub(crate) position: u64,
-}
-
-/// The events of one append, in the log under the position of the first.
-#[derive(Debug, PartialEq, Encode, BorrowDecode)]
-pub(crate) struct LogEntry<'a> {
-    pub(crate) category: &'a str,
-    pub(crate) id: &'a str,
-    pub(crate) first_version: u64,
-    pub(crate) events: u64,
-    /// Bytes of their records, from which a reader tells how many fit its page.
-    pub(crate) bytes: u64,
+    /// The newest of the message ids that tell their time; see [`crate::idempotency`].
+    pub(crate) newest_id: Option<[u8; 16]>,
+    /// Whether a snapshot was ever taken: without one, a read need not look for it.
+    pub(crate) has_snapshots: bool,
 }
 
 /// Which session holds a stream.
@@ -65,7 +56,6 @@ pub(crate) struct IdempotencyEntry {
 impl Record<'_> for StoreFormat {}
 impl Record<'_> for DatabaseHead {}
 impl Record<'_> for StreamHead {}
-impl<'a> Record<'a> for LogEntry<'a> {}
 impl Record<'_> for Lease {}
 impl Record<'_> for MessageEntry {}
 impl Record<'_> for IdempotencyEntry {}

@@ -4,8 +4,11 @@
 //! Engines were seen returning flipped bytes as valid data, and a value under another key is as wrong as a damaged
 //! one: the checksum tells both. `docs/storage-format.md` gives every field.
 
+mod block;
 mod entries;
-mod event;
+mod message;
+mod run;
+mod snapshot;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
@@ -14,10 +17,11 @@ use eventstore_abstractions::Error;
 
 use crate::keys;
 
-pub(crate) use entries::{
-    DatabaseHead, IdempotencyEntry, Lease, LogEntry, MessageEntry, StoreFormat, StreamHead,
-};
-pub(crate) use event::{decode_event, decode_snapshot, encode_event, encode_snapshot, message_bytes};
+pub(crate) use block::{MAX_COPIED_BYTES, NewBlock, Place, Segment, open_block};
+pub(crate) use entries::{DatabaseHead, IdempotencyEntry, Lease, MessageEntry, StoreFormat, StreamHead};
+pub(crate) use message::message_bytes;
+pub(crate) use run::{EncodedRun, Run};
+pub(crate) use snapshot::{decode_snapshot, encode_snapshot};
 
 /// The first byte of every record. A change of any field's form gets a new one, and the old one stays readable.
 const FORMAT: u8 = 1;
@@ -90,16 +94,34 @@ pub(crate) trait Record<'a>: Encode + BorrowDecode<'a, ()> {
 }
 
 fn seal(key: &[u8], fields: &impl Encode) -> Bytes {
-    let mut bytes = Vec::with_capacity(64);
-    bytes.push(FORMAT);
-    bincode::encode_into_std_write(fields, &mut bytes, config())
-        .expect("writing fields to memory cannot fail");
-    let checksum = checksum(key, &bytes);
-    bytes.extend_from_slice(&checksum.to_le_bytes());
-    bytes.into()
+    let mut body = Vec::with_capacity(64);
+    body.push(FORMAT);
+    encode_fields(fields, &mut body);
+    seal_body(key, body)
+}
+
+/// Adds the checksum to a format byte and fields.
+fn seal_body(key: &[u8], mut body: Vec<u8>) -> Bytes {
+    let checksum = checksum(key, &body);
+    body.extend_from_slice(&checksum.to_le_bytes());
+    body.into()
+}
+
+fn encode_fields(fields: &impl Encode, body: &mut Vec<u8>) {
+    bincode::encode_into_std_write(fields, body, config()).expect("writing fields to memory cannot fail");
 }
 
 fn open<'a, T: BorrowDecode<'a, ()>>(key: &[u8], bytes: &'a [u8]) -> Result<T, Damage> {
+    let fields = body_of(key, bytes)?;
+    let (record, read) = borrow_fields(fields)?;
+    match fields.len() - read {
+        0 => Ok(record),
+        trailing => Err(Damage::Trailing(trailing)),
+    }
+}
+
+/// The fields of a record, when its checksum is right and its format is known.
+fn body_of<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
     let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(Damage::TooShort(bytes.len()));
     };
@@ -107,16 +129,16 @@ fn open<'a, T: BorrowDecode<'a, ()>>(key: &[u8], bytes: &'a [u8]) -> Result<T, D
     if stored != computed {
         return Err(Damage::Checksum { stored, computed });
     }
-    let fields = match body.split_first() {
-        Some((&FORMAT, fields)) => fields,
-        Some((&other, _)) => return Err(Damage::Format(other)),
-        None => return Err(Damage::TooShort(bytes.len())),
-    };
-    let (record, read) = bincode::borrow_decode_from_slice(fields, config()).map_err(Damage::Fields)?;
-    match fields.len() - read {
-        0 => Ok(record),
-        trailing => Err(Damage::Trailing(trailing)),
+    match body.split_first() {
+        Some((&FORMAT, fields)) => Ok(fields),
+        Some((&other, _)) => Err(Damage::Format(other)),
+        None => Err(Damage::TooShort(bytes.len())),
     }
+}
+
+/// What stands at the beginning of `fields`, and how many bytes it has.
+fn borrow_fields<'a, T: BorrowDecode<'a, ()>>(fields: &'a [u8]) -> Result<(T, usize), Damage> {
+    bincode::borrow_decode_from_slice(fields, config()).map_err(Damage::Fields)
 }
 
 /// The length goes in first, so that no byte can move from the key to the value unnoticed.

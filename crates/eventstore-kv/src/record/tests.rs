@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use eventstore_abstractions::{
     ContentType, CorrelationId, Database, EventMessage, IdempotencyId, MessageId, Metadata, Payload,
-    Position, Scope, StreamId, Timestamp, TypeName, UserId, Version,
+    Position, RecordedEvent, Scope, StreamId, Timestamp, TypeName, UserId, Version,
 };
 use uuid::Uuid;
 
@@ -51,17 +51,24 @@ fn minimal_message() -> EventMessage {
     }
 }
 
-fn event_key() -> Bytes {
-    keys::event(&Database::default(), &stream(), Version::new(7))
+/// The key of a run that ends with version 7.
+fn run_key() -> Bytes {
+    keys::run(&Database::default(), &stream(), Version::new(7))
+}
+
+/// A run of `messages` whose first event has the position 9.
+fn run_of(messages: &[EventMessage]) -> EncodedRun {
+    let newest = messages.last().map(EventMessage::id);
+    EncodedRun::new(Position::new(9), Timestamp::from_micros(11), newest, messages, 0)
 }
 
 fn encoded(message: &EventMessage) -> Bytes {
-    encode_event(
-        &event_key(),
-        Position::new(9),
-        Timestamp::from_micros(11),
-        message,
-    )
+    run_of(std::slice::from_ref(message)).seal(&run_key())
+}
+
+/// All events of the run in the record.
+fn decoded(key: &Bytes, value: &Bytes) -> Result<Vec<RecordedEvent>, Error> {
+    Run::open(key, value, stream())?.collect()
 }
 
 #[test]
@@ -69,9 +76,19 @@ fn event_comes_back_as_it_was_and_shares_the_buffer() {
     for message in [full_message(), minimal_message()] {
         let bytes = encoded(&message);
         assert!(bytes.len() <= message_bytes(&message));
-        let event = decode_event(&event_key(), &bytes, &stream(), Version::new(7)).expect("decodes");
+        let events = decoded(&run_key(), &bytes).expect("decodes");
+        let [event] = &events[..] else {
+            panic!("{events:?}")
+        };
         assert_eq!(event.message, message);
-        assert_eq!((event.position.get(), event.recorded_at.as_micros()), (9, 11));
+        assert_eq!(
+            (
+                event.version.get(),
+                event.position.get(),
+                event.recorded_at.as_micros()
+            ),
+            (7, 9, 11)
+        );
         let (start, end) = (bytes.as_ptr(), bytes.as_ptr_range().end);
         assert!(
             (start..end).contains(&event.message.payload.bytes.as_ptr()),
@@ -81,13 +98,79 @@ fn event_comes_back_as_it_was_and_shares_the_buffer() {
 }
 
 #[test]
+fn events_of_a_run_follow_each_other() {
+    let run = run_of(&[minimal_message(), full_message(), minimal_message()]).seal(&run_key());
+    let open = || Run::open(&run_key(), &run, stream()).expect("decodes");
+    let numbers = |events: Vec<RecordedEvent>| {
+        let numbers = events
+            .iter()
+            .map(|event| (event.version.get(), event.position.get()));
+        numbers.collect::<Vec<_>>()
+    };
+    let selected = |first, last| {
+        let mut run = open();
+        run.select(Version::new(first), Version::new(last))
+            .expect("decodes");
+        let back = run.clone().reversed().expect("decodes");
+        let forward = run.collect::<Result<Vec<_>, _>>().expect("decodes");
+        assert!(back.iter().rev().eq(&forward));
+        numbers(forward)
+    };
+    assert_eq!(selected(1, 100), [(5, 9), (6, 10), (7, 11)]);
+    assert_eq!(selected(6, 6), [(6, 10)]);
+    assert_eq!(selected(7, 9), [(7, 11)]);
+    assert_eq!(selected(8, 9), []);
+    assert_eq!(
+        (open().first_version().get(), open().last_version().get()),
+        (5, 7)
+    );
+    let nil = MessageId::from_uuid(Uuid::nil());
+    assert_eq!(open().ids().expect("decodes"), [nil, full_message().id(), nil]);
+    assert_eq!(open().newest_id().expect("decodes"), Some(nil));
+}
+
+#[test]
+fn block_gives_its_segments_in_order() {
+    let database = Database::default();
+    let key = keys::log_block(&database, Position::new(12));
+    let (short, long) = (run_of(&[full_message()]), vec![full_message(); 60]);
+    let mut block = NewBlock::new();
+    block.push(&stream(), Version::new(7), 1, &short);
+    block.push(&stream(), Version::new(10), 3, &run_of(&long));
+    let value = block.seal(&key);
+    let segments = open_block(&key, &value).expect("decodes");
+    assert_eq!(segments.len(), 2);
+    assert_eq!((segments[0].position.get(), segments[1].position.get()), (9, 10));
+    let Place::Copied(run) = &segments[0].run else {
+        panic!("a short run is copied")
+    };
+    let events = run.clone().collect::<Result<Vec<_>, _>>().expect("decodes");
+    assert_eq!(events[0].message, full_message());
+    assert!(
+        matches!(segments[1].run, Place::Stored { .. }),
+        "a long run is not"
+    );
+}
+
+#[test]
+fn block_that_contradicts_itself_is_told() {
+    let run = run_of(&[full_message()]);
+    for (last_position, last_version, events) in [(9, 7, 2), (9, 1, 2), (0, 7, 1), (9, 7, 0), (8, 7, 1)] {
+        let key = keys::log_block(&Database::default(), Position::new(last_position));
+        let mut block = NewBlock::new();
+        block.push(&stream(), Version::new(last_version), events, &run);
+        let error = open_block(&key, &block.seal(&key)).expect_err("contradicts itself");
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+}
+
+#[test]
 fn every_flipped_bit_is_told() {
     let bytes = encoded(&full_message());
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.to_vec();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        let error =
-            decode_event(&event_key(), &damaged.into(), &stream(), Version::new(7)).expect_err("damaged");
+        let error = decoded(&run_key(), &damaged.into()).expect_err("damaged");
         assert!(
             matches!(error, Error::Corrupt { .. }) && error.to_string().contains("version 7"),
             "{error}"
@@ -99,16 +182,19 @@ fn every_flipped_bit_is_told() {
 fn every_cut_and_every_addition_is_told() {
     let bytes = encoded(&full_message());
     for length in 0..bytes.len() {
-        assert!(decode_event(&event_key(), &bytes.slice(..length), &stream(), Version::new(7)).is_err());
+        assert!(decoded(&run_key(), &bytes.slice(..length)).is_err());
     }
     let longer = [bytes.as_ref(), b"x"].concat();
-    assert!(decode_event(&event_key(), &longer.into(), &stream(), Version::new(7)).is_err());
+    assert!(decoded(&run_key(), &longer.into()).is_err());
+    let body = [&run_of(&[full_message()]).fields()[..], b"x"].concat();
+    let error = decoded(&"k".into(), &sealed(&[&[FORMAT], &body[..]].concat())).expect_err("longer");
+    assert!(matches!(error, Error::Corrupt { .. }), "{error}");
 }
 
 #[test]
 fn record_under_another_key_is_told() {
-    let other = keys::event(&Database::default(), &stream(), Version::new(8));
-    assert!(decode_event(&other, &encoded(&minimal_message()), &stream(), Version::new(8)).is_err());
+    let other = keys::run(&Database::default(), &stream(), Version::new(8));
+    assert!(decoded(&other, &encoded(&minimal_message())).is_err());
 }
 
 /// Bytes with a right checksum around them, as a bug or an attacker could write.
@@ -131,41 +217,32 @@ fn right_checksum_around_wrong_fields_is_told() {
     assert!(told(&[FORMAT, 0, 0, 0]).contains("1 bytes after"));
 }
 
+#[derive(Debug, bincode::BorrowDecode)]
+struct Text<'a>(#[expect(dead_code, reason = "it is only decoded")] &'a str);
+
 #[test]
 fn hostile_length_is_an_error_and_no_allocation() {
     // A string that claims to have 2^64 - 1 bytes.
     let body = [&[FORMAT, 0xfd][..], &[0xff; 8]].concat();
-    assert!(open::<LogEntry<'_>>(b"k", &sealed(&body)).is_err());
+    assert!(open::<Text<'_>>(b"k", &sealed(&body)).is_err());
 }
 
 #[test]
 fn text_that_breaks_the_rules_of_its_type_is_told() {
-    let body = MessageRecordWithBadName::body();
-    let error = decode_event(b"k", &sealed(&body), &stream(), Version::FIRST).expect_err("damaged");
+    let mut body = [&[FORMAT], run_of(&[minimal_message()]).fields()].concat();
+    // The type name becomes empty.
+    let name = body
+        .iter()
+        .rposition(|byte| *byte == b'T')
+        .expect("the type name");
+    body.remove(name);
+    body[name - 1] = 0;
+    // A key that ends like that of version 1.
+    let key = Bytes::from_static(b"k\0\0\0\0\0\0\0\x01");
+    let mut sealed = body.clone();
+    sealed.extend_from_slice(&checksum(&key, &body).to_le_bytes());
+    let error = decoded(&key, &sealed.into()).expect_err("damaged");
     assert!(error.to_string().contains("key 6b"), "{error}");
-}
-
-/// The fields of an event whose type name is empty.
-struct MessageRecordWithBadName;
-
-impl MessageRecordWithBadName {
-    fn body() -> Vec<u8> {
-        let mut bytes = encode_event(
-            b"k",
-            Position::new(1),
-            Timestamp::from_micros(0),
-            &minimal_message(),
-        )
-        .to_vec();
-        bytes.truncate(bytes.len() - CHECKSUM_BYTES);
-        let name = bytes
-            .iter()
-            .rposition(|byte| *byte == b'T')
-            .expect("the type name");
-        bytes.remove(name);
-        bytes[name - 1] = 0;
-        bytes
-    }
 }
 
 fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
@@ -186,23 +263,20 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
         .seal(key)
     });
     add(
-        "log-entry",
-        keys::log_entry(&database, Position::new(9)),
+        "log-block",
+        keys::log_block(&database, Position::new(12)),
         &|key| {
-            LogEntry {
-                category: "account",
-                id: "alice",
-                first_version: 7,
-                events: 2,
-                bytes: 400,
-            }
-            .seal(key)
+            let mut block = NewBlock::new();
+            block.push(&stream, Version::new(7), 1, &run_of(&[minimal_message()]));
+            block.push(&stream, Version::new(10), 3, &run_of(&vec![full_message(); 60]));
+            block.seal(key)
         },
     );
     add("stream-head", keys::stream_head(&database, &stream), &|key| {
         StreamHead {
             version: 8,
-            position: 10,
+            newest_id: Some(*full_message().id().as_uuid().as_bytes()),
+            has_snapshots: true,
         }
         .seal(key)
     });
@@ -232,8 +306,12 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
             .seal(key)
         },
     );
-    add("event", event_key(), &|_| encoded(&full_message()));
-    add("event-minimal", event_key(), &|_| encoded(&minimal_message()));
+    add("run", run_key(), &|key| run_of(&[full_message()]).seal(key));
+    add("run-of-two", run_key(), &|key| {
+        let messages = [full_message(), minimal_message()];
+        let newest = Some(full_message().id());
+        EncodedRun::new(Position::new(9), Timestamp::from_micros(11), newest, &messages, 0).seal(key)
+    });
     add(
         "snapshot",
         keys::snapshot(&database, &stream, Version::new(7)),
@@ -261,17 +339,17 @@ fn golden_records_are_written_as_ever() {
 }
 
 #[test]
-fn golden_event_is_read_as_ever() {
+fn golden_run_is_read_as_ever() {
     let pinned = include_str!("../../tests/golden/format-1.txt");
     let value = pinned
-        .split("event\n")
+        .split("run\n")
         .nth(1)
         .and_then(|rest| rest.split_whitespace().nth(3))
-        .expect("the event");
+        .expect("the run");
     let bytes = (0..value.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&value[at..at + 2], 16).expect("hex"));
     let bytes = Bytes::from(bytes.collect::<Vec<_>>());
-    let event = decode_event(&event_key(), &bytes, &stream(), Version::new(7)).expect("an old record opens");
-    assert_eq!(event.message, full_message());
+    let events = decoded(&run_key(), &bytes).expect("an old record opens");
+    assert_eq!(events[0].message, full_message());
 }

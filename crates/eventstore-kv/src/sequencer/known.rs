@@ -1,14 +1,15 @@
 //! What must be known of the store before requests can be decided: read in as few calls as possible.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use eventstore_abstractions::{Database, Error, Result, Version};
+use eventstore_abstractions::{Database, Result, Version};
 use lru::LruCache;
 
+use super::plan::Plan;
 use super::request::{Action, Request};
 use crate::error::repeated;
-use crate::idempotency::{self, Verdict};
+use crate::idempotency::{self, Earlier, Verdict, is_newer};
 use crate::keys;
 use crate::reader::Reader;
 use crate::record::{DatabaseHead, Lease, Record, StreamHead};
@@ -35,16 +36,17 @@ pub(super) enum Facts {
     Snapshots(Vec<Version>),
 }
 
-/// What one group of requests needs to know.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    pub(super) databases: BTreeMap<Database, DatabaseState>,
-    pub(super) streams: HashMap<Bytes, StreamState>,
-    /// Per request, in order: an error here is the answer to that request alone.
-    pub(super) facts: Vec<Result<Facts>>,
+/// What is known for one request. Where a record that it needs is damaged, that is its answer.
+#[derive(Debug)]
+pub(super) struct KnownRequest {
+    /// Where its database is in the plan.
+    pub(super) database: usize,
+    /// Where its stream is in the plan.
+    pub(super) stream: usize,
+    pub(super) facts: Result<Facts>,
 }
 
-/// What is remembered between groups. Everything in it is committed.
+/// What is remembered between plans. Everything in it is committed.
 #[derive(Debug)]
 pub(super) struct Cache {
     databases: HashMap<Database, DatabaseState>,
@@ -66,185 +68,295 @@ impl Cache {
         self.streams.clear();
     }
 
-    pub(super) fn store(
-        &mut self,
-        databases: impl IntoIterator<Item = (Database, DatabaseState)>,
-        streams: impl IntoIterator<Item = (Bytes, StreamState)>,
-    ) {
-        self.databases.extend(databases);
-        for (key, state) in streams {
-            self.streams.put(key, state);
+    pub(super) fn put_database(&mut self, name: &Database, state: &DatabaseState) {
+        match self.databases.get_mut(name) {
+            Some(known) => known.clone_from(state),
+            None => {
+                self.databases.insert(name.clone(), state.clone());
+            }
+        }
+    }
+
+    pub(super) fn put_stream(&mut self, head_key: &Bytes, state: &StreamState) {
+        match self.streams.get_mut(head_key) {
+            Some(known) => known.clone_from(state),
+            None => {
+                self.streams.put(head_key.clone(), state.clone());
+            }
         }
     }
 }
 
-/// Finds out what `requests` need to know, from `cache` and else from the engine.
+/// Where what is not yet in the plan comes from.
+#[derive(Debug)]
+pub(super) struct Sources<'a> {
+    pub(super) reader: &'a Reader,
+    pub(super) cache: &'a mut Cache,
+    /// The plan before, while it is committed: what it writes cannot be read from the engine.
+    pub(super) flying: Option<&'a Plan>,
+    /// Whether other processes write, too: then the heads of databases are read for every plan, before anything else,
+    /// and what is cached of a database whose head has moved is dropped.
+    pub(super) shared: bool,
+}
+
+/// Finds out what `requests` need to know: from the plan, from what is cached, and else from the engine. The databases
+/// and streams that the plan does not have are added to it.
 ///
-/// With `shared`, other processes write too: the heads of databases are always read, first, and what is cached of a
-/// database whose head has moved is dropped.
+/// There is `None` for a request that needs to know what the flying plan is about to write.
 ///
 /// # Errors
 /// Only when the engine fails as a whole.
 pub(super) async fn gather(
-    reader: &Reader,
-    cache: &mut Cache,
+    mut sources: Sources<'_>,
+    plan: &mut Plan,
     requests: &[Request],
-    shared: bool,
-) -> kv_core::Result<Known> {
-    let mut known = Known::default();
-    let mut broken = databases(reader, cache, requests, shared, &mut known).await?;
-    let fetched = fetch(reader, cache, requests).await?;
+) -> kv_core::Result<Vec<Option<KnownRequest>>> {
+    sources.databases(plan, requests).await?;
+    sources.streams(plan, requests).await?;
+    let mut lookups = Vec::with_capacity(requests.len());
+    let mut wanted = Vec::new();
     for request in requests {
-        if known.streams.contains_key(&request.head_key) || broken.contains_key(&request.head_key) {
-            continue;
+        let lookup = sources.lookup(plan, request);
+        if let Some(lookup) = &lookup {
+            wanted.extend(lookup.entry_keys(request));
         }
-        match stream_state(reader, cache, request, &fetched).await {
-            Ok(state) => {
-                cache.streams.put(request.head_key.clone(), state.clone());
-                known.streams.insert(request.head_key.clone(), state);
-            }
-            Err(error) => {
-                broken.insert(request.head_key.clone(), error);
-            }
-        }
+        lookups.push(lookup);
     }
-    for request in requests {
-        let database_key = keys::database_head(&request.database);
-        let facts = match broken
-            .get(&request.head_key)
-            .or_else(|| broken.get(&database_key))
-        {
-            Some(error) => Err(repeated(error)),
-            None => facts(reader, request, &fetched).await,
+    let entries = sources.entries(wanted).await?;
+    let mut known = Vec::with_capacity(requests.len());
+    for (request, lookup) in requests.iter().zip(lookups) {
+        let Some(lookup) = lookup else {
+            known.push(None);
+            continue;
         };
-        known.facts.push(facts);
+        let facts = match plan.damage(lookup.database, lookup.stream) {
+            Some(error) => Err(repeated(error)),
+            None => {
+                let head = &plan.stream_in(lookup.stream).base;
+                lookup.facts(sources.reader, request, head, &entries).await
+            }
+        };
+        known.push(Some(KnownRequest {
+            database: lookup.database,
+            stream: lookup.stream,
+            facts,
+        }));
     }
     Ok(known)
 }
 
-/// Reads the heads of the databases of `requests`; what cannot be decoded is returned by key.
-async fn databases(
-    reader: &Reader,
-    cache: &mut Cache,
-    requests: &[Request],
-    shared: bool,
-    known: &mut Known,
-) -> kv_core::Result<HashMap<Bytes, Error>> {
-    let mut broken = HashMap::new();
-    let names = requests
-        .iter()
-        .map(|request| &request.database)
-        .collect::<HashSet<_>>();
-    let unknown = names
-        .iter()
-        .filter(|name| shared || !cache.databases.contains_key(**name));
-    let unknown = unknown
-        .map(|name| (*name, keys::database_head(name)))
-        .collect::<Vec<_>>();
-    let head_keys = unknown.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>();
-    let values = if head_keys.is_empty() {
-        Vec::new()
-    } else {
-        reader.get_many(&head_keys).await?
-    };
-    for ((name, key), stored) in unknown.into_iter().zip(values) {
-        let cached = cache.databases.get(name);
+/// What must be looked up in the engine for one request.
+#[derive(Debug)]
+struct Lookup {
+    database: usize,
+    stream: usize,
+    /// Events of an append whose ids may be in the stream, by their number.
+    events: Vec<usize>,
+}
+
+impl Sources<'_> {
+    /// Adds the databases of `requests` to the plan.
+    async fn databases(&mut self, plan: &mut Plan, requests: &[Request]) -> kv_core::Result<()> {
+        let mut names: Vec<&Database> = Vec::new();
+        for request in requests {
+            let name = &request.database;
+            if plan.database_at(name).is_none() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if let Some(flying) = self.flying {
+            names.retain(|name| match flying.database(name) {
+                Some(state) => {
+                    plan.add_database((*name).clone(), state);
+                    false
+                }
+                None => true,
+            });
+        }
+        let read = names
+            .iter()
+            .filter(|name| self.shared || !self.cache.databases.contains_key(**name));
+        let read = read
+            .map(|name| (*name, keys::database_head(name)))
+            .collect::<Vec<_>>();
+        if !read.is_empty() {
+            let keys = read.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>();
+            let values = self.reader.get_many(&keys).await?;
+            for ((name, key), stored) in read.into_iter().zip(values) {
+                if let Err(error) = self.database(name, &key, stored).await {
+                    self.cache.databases.remove(name);
+                    plan.add_database(name.clone(), Err(error));
+                }
+            }
+        }
+        for name in names {
+            if let Some(state) = self.cache.databases.get(name) {
+                plan.add_database(name.clone(), Ok(state.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Caches the head of a database that was just read.
+    async fn database(&mut self, name: &Database, key: &Bytes, stored: Option<Bytes>) -> Result<()> {
+        let cached = self.cache.databases.get(name);
         if cached.is_some_and(|cached| cached.stored == stored) {
-            continue;
+            return Ok(());
         }
         if cached.is_some() {
             // Another process has written to the database; which streams is not known.
-            cache.streams.clear();
+            self.cache.streams.clear();
         }
-        match reader.database_head_in(name, &key, stored.as_ref()).await {
-            Ok(head) => {
-                cache
-                    .databases
-                    .insert(name.clone(), DatabaseState { head, stored });
-            }
-            Err(error) => {
-                cache.databases.remove(name);
-                broken.insert(key, error);
-            }
-        }
+        let head = self.reader.database_head_in(name, key, stored.as_ref()).await?;
+        self.cache.put_database(name, &DatabaseState { head, stored });
+        Ok(())
     }
-    for name in names {
-        if let Some(state) = cache.databases.get(name) {
-            known.databases.insert(name.clone(), state.clone());
+
+    /// Adds the streams of `requests` to the plan, reading in one call what is not cached.
+    async fn streams(&mut self, plan: &mut Plan, requests: &[Request]) -> kv_core::Result<()> {
+        let mut read: Vec<&Request> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut wanted = Vec::new();
+        for request in requests {
+            let key = &request.head_key;
+            if plan.stream_at(key).is_some() {
+                continue;
+            }
+            // What flies is newer than what is cached.
+            if let Some(state) = self.flying.and_then(|flying| flying.stream(key)) {
+                plan.add_stream(key.clone(), state);
+            } else if let Some(state) = self.cache.streams.get(key) {
+                plan.add_stream(key.clone(), Ok(state.clone()));
+            } else if seen.insert(key) {
+                read.push(request);
+                wanted.push(key.clone());
+                wanted.push(keys::lease(&request.database, &request.stream));
+            }
         }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let values = self.reader.get_many(&wanted).await?;
+        for (request, values) in read.into_iter().zip(values.chunks(2)) {
+            let key = &request.head_key;
+            let state = stream_state(self.reader, request, &values[0], &values[1]).await;
+            if let Ok(state) = &state {
+                self.cache.put_stream(key, state);
+            }
+            plan.add_stream(key.clone(), state);
+        }
+        Ok(())
     }
-    Ok(broken)
+
+    /// What must be looked up for `request`; `None` when that is what the flying plan is about to write.
+    fn lookup(&self, plan: &Plan, request: &Request) -> Option<Lookup> {
+        let database = plan.database_at(&request.database)?;
+        let stream = plan.stream_at(&request.head_key)?;
+        let flying = self
+            .flying
+            .and_then(|flying| Some(flying.stream_in(flying.stream_at(&request.head_key)?)));
+        let mut lookup = Lookup {
+            database,
+            stream,
+            events: Vec::new(),
+        };
+        match (&request.action, flying) {
+            (Action::Append(append), flying) => {
+                let newest = plan.stream_in(stream).base.newest_id();
+                for (event, at) in append.events.iter().zip(0..) {
+                    let id = event.id();
+                    if is_newer(id, newest) {
+                        continue;
+                    }
+                    match flying {
+                        None => lookup.events.push(at),
+                        Some(flying) if is_newer(id, flying.base.newest_id()) && !flying.appends(id) => {}
+                        Some(_) => return None,
+                    }
+                }
+                let mut ids = idempotency::idempotency_ids(&append.events);
+                if flying.is_some_and(|flying| ids.any(|id| flying.uses(id))) {
+                    return None;
+                }
+            }
+            (Action::ClearSnapshot { .. } | Action::ClearSnapshots { .. }, Some(_)) => return None,
+            _ => {}
+        }
+        Some(lookup)
+    }
+
+    /// Reads, in one call, the entries of ids.
+    async fn entries(&self, wanted: Vec<Bytes>) -> kv_core::Result<HashMap<Bytes, Bytes>> {
+        if wanted.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let values = self.reader.get_many(&wanted).await?;
+        let found = wanted.into_iter().zip(values);
+        Ok(found.filter_map(|(key, value)| Some((key, value?))).collect())
+    }
 }
 
-/// Reads, in one call, what is not cached of the streams of `requests`, and the entries of the ids of appends.
-async fn fetch(
-    reader: &Reader,
-    cache: &Cache,
-    requests: &[Request],
-) -> kv_core::Result<HashMap<Bytes, Bytes>> {
-    let mut wanted = HashSet::new();
-    for request in requests {
-        if !cache.streams.contains(&request.head_key) {
-            wanted.insert(request.head_key.clone());
-            wanted.insert(keys::lease(&request.database, &request.stream));
-        }
-        if let Action::Append { events, .. } = &request.action {
-            wanted.extend(idempotency::entry_keys(
-                &request.database,
-                &request.stream,
-                events,
-            ));
+impl Lookup {
+    /// The keys of the entries by which an append may have to be recognised.
+    fn entry_keys(&self, request: &Request) -> Vec<Bytes> {
+        let (database, stream) = (&request.database, &request.stream);
+        let Action::Append(append) = &request.action else {
+            return Vec::new();
+        };
+        let ids = self.events.iter().map(|at| append.events[*at].id());
+        let messages = ids.map(|id| keys::message(database, stream, id));
+        let ids = idempotency::idempotency_ids(&append.events);
+        messages
+            .chain(ids.map(|id| keys::idempotency(database, stream, id)))
+            .collect()
+    }
+
+    async fn facts(
+        &self,
+        reader: &Reader,
+        request: &Request,
+        head: &StreamHead,
+        entries: &HashMap<Bytes, Bytes>,
+    ) -> Result<Facts> {
+        let (database, stream) = (&request.database, &request.stream);
+        match &request.action {
+            Action::Append(append) => {
+                let earlier = Earlier {
+                    reader,
+                    database,
+                    stream,
+                    head,
+                };
+                let verdict = earlier.judge(&append.events, &self.events, entries).await;
+                verdict.map(Facts::Append)
+            }
+            Action::ClearSnapshot { version, .. } => {
+                let found = reader.has_snapshot(database, stream, *version).await?;
+                Ok(Facts::Snapshots(found.then_some(*version).into_iter().collect()))
+            }
+            Action::ClearSnapshots { limit, .. } => reader
+                .snapshot_versions(database, stream, *limit)
+                .await
+                .map(Facts::Snapshots),
+            _ => Ok(Facts::None),
         }
     }
-    let wanted = wanted.into_iter().collect::<Vec<_>>();
-    let values = if wanted.is_empty() {
-        Vec::new()
-    } else {
-        reader.get_many(&wanted).await?
-    };
-    Ok(wanted
-        .into_iter()
-        .zip(values)
-        .filter_map(|(key, value)| Some((key, value?)))
-        .collect())
 }
 
 async fn stream_state(
     reader: &Reader,
-    cache: &mut Cache,
     request: &Request,
-    fetched: &HashMap<Bytes, Bytes>,
+    head: &Option<Bytes>,
+    lease: &Option<Bytes>,
 ) -> Result<StreamState> {
-    if let Some(state) = cache.streams.get(&request.head_key) {
-        return Ok(state.clone());
-    }
     let (database, stream) = (&request.database, &request.stream);
-    let stored = fetched.get(&request.head_key);
     let head = reader
-        .stream_head_in(database, stream, &request.head_key, stored)
+        .stream_head_in(database, stream, &request.head_key, head.as_ref())
         .await?;
     let lease_key = keys::lease(database, stream);
-    let lease = fetched
-        .get(&lease_key)
+    let lease = lease
+        .as_ref()
         .map(|value| Lease::open(&lease_key, value))
         .transpose()?;
     Ok(StreamState { head, lease })
-}
-
-async fn facts(reader: &Reader, request: &Request, fetched: &HashMap<Bytes, Bytes>) -> Result<Facts> {
-    let (database, stream) = (&request.database, &request.stream);
-    match &request.action {
-        Action::Append { events, .. } => idempotency::judge(reader, database, stream, events, fetched)
-            .await
-            .map(Facts::Append),
-        Action::ClearSnapshot { version, .. } => {
-            let found = reader.has_snapshot(database, stream, *version).await?;
-            Ok(Facts::Snapshots(found.then_some(*version).into_iter().collect()))
-        }
-        Action::ClearSnapshots { limit, .. } => reader
-            .snapshot_versions(database, stream, *limit)
-            .await
-            .map(Facts::Snapshots),
-        _ => Ok(Facts::None),
-    }
 }

@@ -1,34 +1,30 @@
 //! The one place where an engine is written to.
 //!
-//! A task takes all requests that wait, finds out what it must know, decides them in order, and commits everything
-//! in one batch: while that is under way, the next requests gather, and share the next commit. Requests are
-//! acknowledged only after their commit. What a caller does with its future changes nothing: a request that was
-//! taken runs to its end.
+//! A thread takes requests, finds out what it must know, and decides them in order into a plan. While the plan before
+//! it is committed, a plan grows; then it is committed as one batch. So all that waited share one commit, deciding
+//! costs no time in which the disk could work, and a lone request waits for nobody. Requests are acknowledged only
+//! after their commit. What a caller does with its future changes nothing: a request that was taken runs to its end.
 
+mod committer;
+mod group;
 mod known;
 mod plan;
 mod request;
+mod worker;
 
 use std::sync::Arc;
+use std::thread;
 
-use eventstore_abstractions::{Clock, Database, Error, Result, SessionId, StreamId};
-use kv_core::{Capabilities, Durability, KeyValueStore, Outcome};
+use eventstore_abstractions::{Database, Error, Result, SessionId, StreamId};
+use kv_core::{KeyValueStore, blocking};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use self::known::Cache;
-use self::plan::{Decision, Done, Plan};
-pub(crate) use self::request::{Action, Reply, Request};
-use crate::error::{open_error, shared_errors};
+pub(crate) use self::request::{Action, Append, Reply, Request};
+use self::worker::Worker;
 use crate::limits::Cost;
 use crate::options::Options;
 use crate::reader::Reader;
-
-/// Most bytes of one group, unless a single request has more: it bounds memory and the wait of those behind it.
-const MAX_GROUP_BYTES: usize = 8 << 20;
-/// Most requests of one group.
-const MAX_GROUP_REQUESTS: usize = 4_096;
-/// How often a group whose commit lost against another process is decided anew before its callers are told.
-const MAX_ATTEMPTS: usize = 64;
 
 /// The way to the sequencer. When the last one is dropped, the sequencer ends and lets go of the engine.
 #[derive(Debug)]
@@ -63,28 +59,35 @@ impl Drop for Hold {
 }
 
 impl Sequencer {
-    /// Starts the sequencer of `engine` on the current tokio runtime.
-    pub(crate) fn start(engine: Arc<dyn KeyValueStore>, options: &Options) -> Self {
+    /// Starts the sequencer of `engine` on a thread of its own, which an engine may block, with the current tokio
+    /// runtime for engines that need one.
+    pub(crate) fn start(engine: Arc<dyn KeyValueStore>, reader: Reader, options: &Options) -> Result<Self> {
         let (requests, request_queue) = mpsc::channel(options.max_queued_writes);
         let (releases, release_queue) = mpsc::unbounded_channel();
         let released = Arc::new(Notify::new());
-        let worker = Worker {
-            reader: Reader::new(Arc::clone(&engine)),
-            capabilities: engine.capabilities(),
+        let worker = Worker::new(
             engine,
-            clock: Arc::clone(&options.clock),
-            cache: Cache::new(options.max_cached_streams),
-            released: Arc::clone(&released),
-            releases: releases.downgrade(),
-            waiting: Vec::new(),
-            cost: Cost::default(),
-        };
-        tokio::spawn(worker.run(request_queue, release_queue));
-        Self {
+            reader,
+            options,
+            Arc::clone(&released),
+            releases.downgrade(),
+        );
+        let runtime = Handle::current();
+        let started = thread::Builder::new()
+            .name("event-sequencer".to_owned())
+            .spawn(move || {
+                blocking::allow_on_this_thread();
+                runtime.block_on(worker.run(request_queue, release_queue));
+            });
+        started.map_err(|error| Error::Unavailable {
+            reason: "the system has no thread for the sequencer".to_owned(),
+            source: Some(error.into()),
+        })?;
+        Ok(Self {
             requests,
             _releases: releases,
             released,
-        }
+        })
     }
 
     /// Queues a request and waits for its answer. It waits for a place in the queue first, when that is full.
@@ -116,189 +119,6 @@ impl Sequencer {
     }
 }
 
-struct Worker {
-    engine: Arc<dyn KeyValueStore>,
-    reader: Reader,
-    capabilities: Capabilities,
-    clock: Arc<dyn Clock>,
-    cache: Cache,
-    released: Arc<Notify>,
-    releases: mpsc::WeakUnboundedSender<Request>,
-    /// Requests that were taken and not yet decided, oldest first.
-    waiting: Vec<Request>,
-    /// What those of them cost that were taken since the last commit.
-    cost: Cost,
-}
-
-impl Worker {
-    async fn run(
-        mut self,
-        mut requests: mpsc::Receiver<Command>,
-        mut releases: mpsc::UnboundedReceiver<Request>,
-    ) {
-        let mut close = None;
-        while close.is_none() {
-            if self.waiting.is_empty() {
-                tokio::select! {
-                    biased;
-                    Some(release) = releases.recv() => self.push(release),
-                    command = requests.recv() => match command {
-                        Some(command) => close = self.take(command),
-                        None => break,
-                    },
-                }
-            }
-            while close.is_none() && self.has_room() {
-                if let Ok(release) = releases.try_recv() {
-                    self.push(release);
-                } else if let Ok(command) = requests.try_recv() {
-                    close = self.take(command);
-                } else {
-                    break;
-                }
-            }
-            self.commit_waiting().await;
-        }
-        // What was queued before the end, and the sessions that were dropped before it, are still served.
-        while let Ok(release) = releases.try_recv() {
-            self.push(release);
-        }
-        while !self.waiting.is_empty() {
-            self.commit_waiting().await;
-        }
-        drop((requests, releases));
-        if let Some(reply) = close {
-            let _ = reply.send(self.engine.close().await.map_err(open_error));
-        }
-    }
-
-    fn take(&mut self, command: Command) -> Option<oneshot::Sender<Result<()>>> {
-        match command {
-            Command::Write(request) => {
-                self.push(*request);
-                None
-            }
-            Command::Close(reply) => Some(reply),
-        }
-    }
-
-    fn push(&mut self, request: Request) {
-        self.cost = self.cost.plus(request.cost);
-        self.waiting.push(request);
-    }
-
-    fn has_room(&self) -> bool {
-        self.waiting.len() < MAX_GROUP_REQUESTS
-            && self.cost.bytes < MAX_GROUP_BYTES
-            && self.cost.fits(&self.capabilities)
-    }
-
-    /// Takes from the waiting requests as many as fit one commit, oldest first and at least one.
-    fn next_group(&mut self) -> Vec<Request> {
-        let mut cost = Cost::default();
-        let mut count = 0;
-        for request in &self.waiting {
-            cost = cost.plus(request.cost);
-            if count > 0 && !cost.fits(&self.capabilities) {
-                break;
-            }
-            count += 1;
-        }
-        self.cost = Cost::default();
-        let rest = self.waiting.split_off(count);
-        std::mem::replace(&mut self.waiting, rest)
-    }
-
-    /// Decides and commits one group. Requests that must be decided after it stay waiting.
-    async fn commit_waiting(&mut self) {
-        let group = self.next_group();
-        if group.is_empty() {
-            return;
-        }
-        for _ in 0..MAX_ATTEMPTS {
-            match self.attempt(&group).await {
-                Ok(Some(plan)) => return self.answer(group, plan),
-                Ok(None) => self.cache.clear(),
-                Err(error) => {
-                    // What happened is not known, or nothing did: either way the truth is read again before the
-                    // next write. A commit that is still on its way can land only if no other has landed before.
-                    self.cache.clear();
-                    tracing::warn!(error = %error, requests = group.len(), "a commit failed");
-                    return fail(group, error);
-                }
-            }
-        }
-        let reason = format!("{MAX_ATTEMPTS} commits in a row lost against other processes");
-        fail(group, kv_core::Error::Unavailable { reason, source: None });
-    }
-
-    /// Decides and commits `group`; `None` when another process has changed the store meanwhile.
-    async fn attempt(&mut self, group: &[Request]) -> Result<Option<Plan>, kv_core::Error> {
-        let shared = self.capabilities.shared;
-        let known = known::gather(&self.reader, &mut self.cache, group, shared).await?;
-        let mut plan = plan::decide(group, known, self.clock.now(), shared);
-        let (batch, durability) = plan.take_batch(shared);
-        if batch.is_empty() && durability == Durability::Buffered {
-            return Ok(Some(plan));
-        }
-        match self.engine.commit(batch, durability).await? {
-            Outcome::Applied => Ok(Some(plan)),
-            Outcome::ConditionFailed { .. } => Ok(None),
-        }
-    }
-
-    fn answer(&mut self, group: Vec<Request>, plan: Plan) {
-        let Plan {
-            databases,
-            streams,
-            decisions,
-            ..
-        } = plan;
-        self.cache.store(databases, streams);
-        let mut later = Vec::new();
-        let mut released = false;
-        for (request, decision) in group.into_iter().zip(decisions) {
-            match decision {
-                Decision::Later => later.push(request),
-                Decision::Answer(answer) => {
-                    released |= matches!(request.action, Action::Release { .. });
-                    self.reply(request, answer);
-                }
-            }
-        }
-        later.append(&mut self.waiting);
-        self.waiting = later;
-        if released {
-            self.released.notify_waiters();
-        }
-    }
-
-    fn reply(&self, request: Request, answer: Result<Done>) {
-        let Request {
-            database,
-            stream,
-            reply,
-            ..
-        } = request;
-        let answer = answer.and_then(|done| {
-            Ok(match done {
-                Done::Appended(appended) => Reply::Appended(appended),
-                Done::Written => Reply::Written,
-                Done::Cleared(count) => Reply::Cleared(count),
-                Done::Renewed(session) => Reply::Renewed(session),
-                Done::Held(held_by) => Reply::Held(held_by),
-                Done::Opened(session) => {
-                    let releases = self.releases.upgrade().ok_or(Error::ProviderClosed)?;
-                    let release = Some(Box::new(release(database, stream, session.id)));
-                    Reply::Opened(Hold { release, releases }, session)
-                }
-            })
-        });
-        // A caller that has gone away does not want the answer; a hold in it releases itself.
-        let _ = reply.send(answer);
-    }
-}
-
 fn release(database: Database, stream: StreamId, session: SessionId) -> Request {
     let (reply, _) = oneshot::channel();
     Request::new(
@@ -308,11 +128,4 @@ fn release(database: Database, stream: StreamId, session: SessionId) -> Request 
         Cost::of_keys(1),
         reply,
     )
-}
-
-fn fail(group: Vec<Request>, error: kv_core::Error) {
-    let error = shared_errors(error);
-    for request in group {
-        let _ = request.reply.send(Err(error()));
-    }
 }

@@ -29,12 +29,7 @@ pub(crate) struct Request {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Append {
-        writer: Writer,
-        events: Vec<EventMessage>,
-        expected: ExpectedVersion,
-        durability: Durability,
-    },
+    Append(Append),
     Snapshot {
         writer: Writer,
         version: Version,
@@ -62,6 +57,15 @@ pub(crate) enum Action {
     Release {
         session: SessionId,
     },
+}
+
+/// An append to one stream.
+#[derive(Debug)]
+pub(crate) struct Append {
+    pub(crate) writer: Writer,
+    pub(crate) events: Vec<EventMessage>,
+    pub(crate) expected: ExpectedVersion,
+    pub(crate) durability: Durability,
 }
 
 /// What was done.

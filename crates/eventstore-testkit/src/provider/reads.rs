@@ -155,7 +155,7 @@ pub async fn page_size_changes_nothing_but_the_pages(harness: &dyn ProviderHarne
 
 /// A read holds a page, however long the stream is: its first event costs a small part of the whole.
 pub async fn read_holds_a_bounded_amount_of_memory(harness: &dyn ProviderHarness) {
-    let bench = Bench::open(harness).await.filled(&stream_id("a"), 2000).await;
+    let bench = Bench::open(harness).await.filled(&stream_id("a"), 10_000).await;
     bench.events(&stream_id("a")).await;
     let whole = bench.meter.take().bytes;
     let replay = bench

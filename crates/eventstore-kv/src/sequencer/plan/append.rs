@@ -5,32 +5,46 @@ use eventstore_abstractions::{
 };
 
 use super::{Done, Plan, Target};
-use crate::hold::Writer;
-use crate::idempotency::{self, Verdict};
+use crate::idempotency::{self, Verdict, is_newer};
 use crate::keys;
-use crate::record::{IdempotencyEntry, LogEntry, MessageEntry, Record, StreamHead, encode_event};
+use crate::record::{EncodedRun, IdempotencyEntry, MessageEntry, Record, message_bytes};
+use crate::sequencer::request::Append;
+
+/// A run is closed at about so many bytes: a read of one event decodes those before it in its run.
+const MAX_RUN_BYTES: usize = 16 << 10;
 
 impl Plan {
-    pub(super) fn append(
-        &mut self,
-        target: Target<'_>,
-        writer: Writer,
-        events: &[EventMessage],
-        expected: ExpectedVersion,
-        durability: Durability,
-        verdict: Verdict,
-    ) -> Result<Done> {
-        self.check(target, writer)?;
+    /// Whether one of the ids of `events` was appended to the stream earlier in this plan.
+    pub(super) fn repeats_within_plan(&self, target: Target<'_>, events: &[EventMessage]) -> bool {
+        let stream = &self.streams[target.stream];
+        if !stream.is_changed {
+            return false;
+        }
+        let newest = stream.state.head.newest_id();
+        let repeats = |id| !is_newer(id, newest) && stream.appends(id);
+        events.iter().any(|event| repeats(event.id()))
+            || idempotency::idempotency_ids(events).any(|id| stream.uses(id))
+    }
+
+    pub(super) fn append(&mut self, target: Target<'_>, append: &Append, verdict: Verdict) -> Result<Done> {
+        let Append {
+            writer,
+            events,
+            expected,
+            durability,
+        } = append;
+        self.check(target, *writer)?;
+        let is_durable = *durability == Durability::Durable;
         match verdict {
             Verdict::New => {}
             Verdict::Done(appended) => {
                 // The first try may have been buffered, or its sync may have failed.
-                self.durable |= durability == Durability::Durable;
+                self.durable |= is_durable;
                 return Ok(Done::Appended(appended));
             }
             Verdict::Conflict { key, version } => {
                 return Err(Error::DuplicateIdempotencyId {
-                    stream: target.stream.clone(),
+                    stream: target.name.clone(),
                     key,
                     version,
                 });
@@ -39,81 +53,92 @@ impl Plan {
         let actual = Version::new(self.state(target).head.version);
         if !expected.accepts(actual) {
             return Err(Error::StoreVersionMismatch {
-                stream: target.stream.clone(),
-                expected,
+                stream: target.name.clone(),
+                expected: *expected,
                 actual,
             });
         }
-        check_sequence_numbers(target.stream, events, actual)?;
-        let count = events.len() as u64;
-        let position = Position::new(self.database(target).head.position);
+        check_sequence_numbers(target.name, events, actual)?;
+        let position = Position::new(self.databases[target.database].state.head.position);
         if events.is_empty() {
             return Ok(Done::Appended(Appended::new(actual, position, 0)));
         }
-        self.end_dead_lease(target, writer);
-        self.write_events(target, events, actual, position);
-        self.durable |= durability == Durability::Durable;
-        let head = StreamHead {
-            version: actual.get() + count,
-            position: position.get() + count,
-        };
-        self.put(target.head_key.clone(), |key| head.seal(key));
-        self.state(target).head = head;
+        self.end_dead_lease(target, *writer);
+        self.write_events(target, events, position);
+        self.durable |= is_durable;
+        let count = events.len() as u64;
         self.bump(target, count);
         Ok(Done::Appended(Appended::new(
-            Version::new(head.version),
-            Position::new(head.position),
+            actual.advanced_by(count),
+            position.advanced_by(count),
             count,
         )))
     }
 
-    /// Writes the events that follow `version` and `position`, and what points at them.
-    fn write_events(
-        &mut self,
-        target: Target<'_>,
-        events: &[EventMessage],
-        version: Version,
-        position: Position,
-    ) {
-        let Target { database, stream, .. } = target;
-        let count = events.len() as u64;
-        let first_version = version.next().get();
-        let mut bytes = 0;
-        for (event, number) in events.iter().zip(1..) {
-            let (version, position) = (version.advanced_by(number), position.advanced_by(number));
-            let now = self.now;
-            let key = keys::event(database, stream, version);
-            bytes += self.put(key, |key| encode_event(key, position, now, event)) as u64;
-            let key = keys::message(database, stream, event.id());
-            self.put_once(key, |key| {
-                MessageEntry {
-                    version: version.get(),
-                }
-                .seal(key)
-            });
-        }
+    /// Writes the events that follow the stream and `position`, and the entries by which they are recognised.
+    fn write_events(&mut self, target: Target<'_>, events: &[EventMessage], position: Position) {
+        let first_version = self.state(target).head.version + 1;
         for id in idempotency::idempotency_ids(events) {
-            let key = keys::idempotency(database, stream, id);
-            self.put_once(key, |key| {
-                IdempotencyEntry {
+            let key = keys::idempotency(self.database_name(target), target.name, id);
+            let events = events.len() as u64;
+            self.put(key, |key| {
+                let entry = IdempotencyEntry {
                     first_version,
-                    events: count,
-                }
-                .seal(key)
+                    events,
+                };
+                entry.seal(key)
             });
+            self.planned(target).idempotency.push(id.clone());
         }
-        let (category, id) = (stream.category(), stream.id());
-        self.put(keys::log_entry(database, position.next()), |key| {
-            LogEntry {
-                category,
-                id,
-                first_version,
-                events: count,
-                bytes,
-            }
-            .seal(key)
-        });
+        let mut position = position;
+        let mut left = events;
+        while !left.is_empty() {
+            let (run, rest) = left.split_at(run_length(left, self.limits.record_bytes));
+            self.write_run(target, run, position);
+            position = position.advanced_by(run.len() as u64);
+            left = rest;
+        }
     }
+
+    /// Writes the events that follow the stream and `position` as one run.
+    fn write_run(&mut self, target: Target<'_>, events: &[EventMessage], position: Position) {
+        let count = events.len() as u64;
+        let mut head = self.state(target).head;
+        for event in events {
+            head.version += 1;
+            let id = event.id();
+            if is_newer(id, head.newest_id()) {
+                head.newest_id = Some(*id.as_uuid().as_bytes());
+            } else {
+                let key = keys::message(self.database_name(target), target.name, id);
+                let version = head.version;
+                self.put(key, |key| MessageEntry { version }.seal(key));
+            }
+            self.planned(target).messages.push(id);
+        }
+        let version = Version::new(head.version);
+        let bytes = events.iter().map(message_bytes).sum();
+        let run = EncodedRun::new(position.next(), self.now, head.newest_id(), events, bytes);
+        let last = (version, position.advanced_by(count));
+        self.databases[target.database]
+            .log
+            .push(target.name, last, count, &run);
+        let key = keys::run(self.database_name(target), target.name, version);
+        self.put(key, |key| run.seal(key));
+        self.state(target).head = head;
+        self.planned(target).is_changed = true;
+    }
+}
+
+/// How many of `events` go into the first run: at least one.
+fn run_length(events: &[EventMessage], record_bytes: usize) -> usize {
+    let most = MAX_RUN_BYTES.min(record_bytes);
+    let mut bytes = 0;
+    let fitting = events.iter().take_while(|event| {
+        bytes += message_bytes(event);
+        bytes <= most
+    });
+    fitting.count().max(1)
 }
 
 fn check_sequence_numbers(stream: &StreamId, events: &[EventMessage], current: Version) -> Result<()> {

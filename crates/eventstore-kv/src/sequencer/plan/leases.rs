@@ -37,7 +37,6 @@ impl Plan {
         writer: Writer,
         session: SessionId,
         expires_at: Timestamp,
-        durable: bool,
     ) -> Result<Done> {
         self.check(target, writer)?;
         let lease = self
@@ -53,12 +52,12 @@ impl Plan {
                 ..lease
             },
         );
-        self.durable |= durable;
+        self.durable |= self.limits.durable_leases;
         self.bump(target, 0);
         Ok(Done::Renewed(Session::new(session, token, expires_at)))
     }
 
-    pub(super) fn release(&mut self, target: Target<'_>, session: SessionId, durable: bool) -> Done {
+    pub(super) fn release(&mut self, target: Target<'_>, session: SessionId) -> Done {
         if self
             .state(target)
             .lease
@@ -66,7 +65,7 @@ impl Plan {
             .is_some_and(|lease| lease.session() == session)
         {
             self.delete_lease(target);
-            self.durable |= durable;
+            self.durable |= self.limits.durable_leases;
             self.bump(target, 0);
         }
         Done::Written
@@ -74,7 +73,7 @@ impl Plan {
 
     pub(super) fn check(&mut self, target: Target<'_>, writer: Writer) -> Result<()> {
         let now = self.now;
-        hold::check(target.stream, self.state(target).lease.as_ref(), writer, now)
+        hold::check(target.name, self.state(target).lease.as_ref(), writer, now)
     }
 
     /// A free write past a session whose time is over ends that session for good: if the clock jumps back, the
@@ -86,12 +85,14 @@ impl Plan {
     }
 
     fn put_lease(&mut self, target: Target<'_>, lease: Lease) {
-        self.put(keys::lease(target.database, target.stream), |key| lease.seal(key));
+        let key = keys::lease(self.database_name(target), target.name);
+        self.put(key, |key| lease.seal(key));
         self.state(target).lease = Some(lease);
     }
 
     fn delete_lease(&mut self, target: Target<'_>) {
-        self.delete(keys::lease(target.database, target.stream));
+        let key = keys::lease(self.database_name(target), target.name);
+        self.delete(key);
         self.state(target).lease = None;
     }
 }

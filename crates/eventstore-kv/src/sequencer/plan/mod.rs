@@ -1,29 +1,24 @@
-//! Decides a group of requests against what is known, without touching the engine: a pure function of both.
+//! Decides requests against what is known, without touching the engine: a pure function of both.
 
 mod append;
 mod leases;
+mod log;
 mod snapshots;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use bytes::Bytes;
-use eventstore_abstractions::{Appended, Database, Error, Result, Session, StreamId, Timestamp};
+use eventstore_abstractions::{
+    Appended, Database, Error, IdempotencyId, MessageId, Result, Session, StreamId, Timestamp,
+};
 use kv_core::Batch;
 
-use self::snapshots::snapshots_marker;
-use super::known::{DatabaseState, Facts, Known, StreamState};
+use self::log::LogTail;
+use super::known::{Cache, DatabaseState, Facts, KnownRequest, StreamState};
 use super::request::{Action, Request};
-use crate::idempotency;
+use crate::error::repeated;
 use crate::keys;
-use crate::record::Record;
-
-/// What becomes of one request if the plan is committed.
-#[derive(Debug)]
-pub(super) enum Decision {
-    Answer(Result<Done>),
-    /// It depends on a request before it in the group: it is decided after that one is committed.
-    Later,
-}
+use crate::record::{Record, StreamHead};
 
 /// What a request did.
 #[derive(Debug)]
@@ -36,53 +31,171 @@ pub(super) enum Done {
     Held(Box<eventstore_abstractions::HeldBy>),
 }
 
-/// The writes of a group and the state that they lead to.
+/// The writes of a group, the state that they lead to, and what each request is then told.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) now: Timestamp,
-    pub(super) databases: BTreeMap<Database, DatabaseState>,
-    pub(super) streams: HashMap<Bytes, StreamState>,
-    pub(super) decisions: Vec<Decision>,
-    /// Databases that were written to; their heads are written last.
-    changed: HashSet<Database>,
-    /// Keys, other than of heads, leases and events, that this group has written.
-    touched: HashSet<Bytes>,
+    limits: Limits,
+    databases: Vec<PlannedDatabase>,
+    streams: Vec<PlannedStream>,
+    /// Where in `streams` the one with this head key is.
+    index: HashMap<Bytes, usize>,
+    answers: Vec<Result<Done>>,
     /// In order; a later write of a key replaces an earlier one.
     writes: Vec<(Bytes, Option<Bytes>)>,
     durable: bool,
 }
 
-/// Decides `requests` in order.
-///
-/// `durable_leases` says whether every change of a lease must survive a crash. It need not where all sessions end
-/// with the process; a new session always does, so that no fencing token is given out twice.
-pub(super) fn decide(requests: &[Request], known: Known, now: Timestamp, durable_leases: bool) -> Plan {
-    let Known {
-        databases,
-        streams,
-        facts,
-    } = known;
-    let mut plan = Plan {
-        now,
-        databases,
-        streams,
-        decisions: Vec::with_capacity(requests.len()),
-        changed: HashSet::new(),
-        touched: HashSet::new(),
-        writes: Vec::new(),
-        durable: false,
-    };
-    for (request, facts) in requests.iter().zip(facts) {
-        let decision = match facts {
-            Ok(facts) => plan.request(request, facts, durable_leases),
-            Err(error) => Decision::Answer(Err(error)),
-        };
-        plan.decisions.push(decision);
+/// What the engine asks of every plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Whether every change of a lease must survive a crash. It need not where all sessions end with the process;
+    /// a new session always does, so that no fencing token is given out twice.
+    pub(super) durable_leases: bool,
+    /// Most bytes of one record.
+    pub(super) record_bytes: usize,
+}
+
+#[derive(Debug)]
+struct PlannedDatabase {
+    name: Database,
+    state: DatabaseState,
+    damage: Option<Error>,
+    /// Whether it is written to; then its head is, too.
+    is_changed: bool,
+    log: LogTail,
+}
+
+/// A stream that requests of a plan are about.
+#[derive(Debug)]
+pub(super) struct PlannedStream {
+    key: Bytes,
+    /// Its head before the plan.
+    pub(super) base: StreamHead,
+    state: StreamState,
+    damage: Option<Error>,
+    is_changed: bool,
+    has_new_snapshots: bool,
+    /// The ids that the plan appends.
+    messages: Vec<MessageId>,
+    idempotency: Vec<IdempotencyId>,
+}
+
+impl PlannedStream {
+    pub(super) fn appends(&self, id: MessageId) -> bool {
+        self.messages.contains(&id)
     }
-    plan
+
+    pub(super) fn uses(&self, id: &IdempotencyId) -> bool {
+        self.idempotency.contains(id)
+    }
 }
 
 impl Plan {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            now: Timestamp::from_micros(0),
+            limits,
+            databases: Vec::new(),
+            streams: Vec::new(),
+            index: HashMap::new(),
+            answers: Vec::new(),
+            writes: Vec::new(),
+            durable: false,
+        }
+    }
+
+    pub(super) fn database_at(&self, name: &Database) -> Option<usize> {
+        self.databases.iter().position(|database| database.name == *name)
+    }
+
+    /// What the plan leads to for a database, or what is wrong with it.
+    pub(super) fn database(&self, name: &Database) -> Option<Result<DatabaseState>> {
+        let database = &self.databases[self.database_at(name)?];
+        Some(match &database.damage {
+            Some(error) => Err(repeated(error)),
+            None => Ok(database.state.clone()),
+        })
+    }
+
+    /// What the plan leads to for the stream with this head key, or what is wrong with it.
+    pub(super) fn stream(&self, head_key: &Bytes) -> Option<Result<StreamState>> {
+        let stream = &self.streams[self.stream_at(head_key)?];
+        Some(match &stream.damage {
+            Some(error) => Err(repeated(error)),
+            None => Ok(stream.state.clone()),
+        })
+    }
+
+    /// Adds a database whose head is this, or is damaged.
+    pub(super) fn add_database(&mut self, name: Database, state: Result<DatabaseState>) {
+        let (state, damage) = divided(state);
+        self.databases.push(PlannedDatabase {
+            name,
+            state,
+            damage,
+            is_changed: false,
+            log: LogTail::default(),
+        });
+    }
+
+    pub(super) fn stream_at(&self, head_key: &Bytes) -> Option<usize> {
+        self.index.get(head_key).copied()
+    }
+
+    pub(super) fn stream_in(&self, at: usize) -> &PlannedStream {
+        &self.streams[at]
+    }
+
+    /// Adds a stream whose state is this, or is damaged.
+    pub(super) fn add_stream(&mut self, key: Bytes, state: Result<StreamState>) {
+        let (state, damage) = divided(state);
+        self.index.insert(key.clone(), self.streams.len());
+        self.streams.push(PlannedStream {
+            key,
+            base: state.head,
+            state,
+            damage,
+            is_changed: false,
+            has_new_snapshots: false,
+            messages: Vec::new(),
+            idempotency: Vec::new(),
+        });
+    }
+
+    /// What is wrong with a stream or its database: nothing can be decided about it.
+    pub(super) fn damage(&self, database: usize, stream: usize) -> Option<&Error> {
+        let stream = self.streams[stream].damage.as_ref();
+        stream.or(self.databases[database].damage.as_ref())
+    }
+
+    /// Decides one more request. It returns `false`, and has not decided it, when the request depends on what this
+    /// plan, or the one before it, is about to write: it has to wait for that commit.
+    pub(super) fn decide(&mut self, request: &Request, known: Option<KnownRequest>) -> bool {
+        let Some(known) = known else { return false };
+        let target = Target {
+            name: &request.stream,
+            database: known.database,
+            stream: known.stream,
+        };
+        let stream = &self.streams[target.stream];
+        let answer = match (&request.action, known.facts) {
+            (_, Err(error)) => Err(error),
+            (Action::Append(append), Ok(Facts::Append(verdict))) => {
+                if self.repeats_within_plan(target, &append.events) {
+                    return false;
+                }
+                self.append(target, append, verdict)
+            }
+            (Action::ClearSnapshot { .. } | Action::ClearSnapshots { .. }, _) if stream.has_new_snapshots => {
+                return false;
+            }
+            (action, Ok(facts)) => self.other(target, action, facts),
+        };
+        self.answers.push(answer);
+        true
+    }
+
     /// The batch that commits the plan, and how durable it must be. It requires the head of each
     /// database that is written to as it was read, and writes the next one.
     ///
@@ -97,21 +210,22 @@ impl Plan {
                 None => batch.delete(key),
             };
         }
-        let unchanged = self
-            .databases
-            .iter()
-            .filter(|(name, _)| !self.changed.contains(*name));
-        for (name, state) in unchanged.filter(|_| shared) {
-            batch = require_head(batch, keys::database_head(name), state.stored.clone());
+        for stream in self.streams.iter().filter(|stream| stream.is_changed) {
+            batch = batch.put(stream.key.clone(), stream.state.head.seal(&stream.key));
         }
-        for database in self.changed.drain() {
-            let key = keys::database_head(&database);
-            let state = self
-                .databases
-                .get_mut(&database)
-                .expect("a changed database is known");
-            let value = state.head.seal(&key);
-            batch = require_head(batch, key.clone(), state.stored.replace(value.clone()));
+        for database in &mut self.databases {
+            let key = keys::database_head(&database.name);
+            if !database.is_changed {
+                if shared {
+                    batch = require_head(batch, key, database.state.stored.clone());
+                }
+                continue;
+            }
+            for (key, value) in database.log.take_blocks(&database.name) {
+                batch = batch.put(key, value);
+            }
+            let value = database.state.head.seal(&key);
+            batch = require_head(batch, key.clone(), database.state.stored.replace(value.clone()));
             batch = batch.put(key, value);
         }
         let durability = if self.durable {
@@ -122,28 +236,23 @@ impl Plan {
         (batch, durability)
     }
 
-    fn request(&mut self, request: &Request, facts: Facts, durable_leases: bool) -> Decision {
-        let (database, stream) = (&request.database, &request.stream);
-        let target = Target {
-            database,
-            stream,
-            head_key: &request.head_key,
-        };
-        let answer = match (&request.action, facts) {
-            (
-                Action::Append {
-                    writer,
-                    events,
-                    expected,
-                    durability,
-                },
-                Facts::Append(verdict),
-            ) => {
-                if self.touches_any(idempotency::entry_keys(database, stream, events)) {
-                    return Decision::Later;
-                }
-                self.append(target, *writer, events, *expected, *durability, verdict)
-            }
+    /// Makes what the plan leads to what the next one begins with.
+    pub(super) fn remember_in(&self, cache: &mut Cache) {
+        for database in self.databases.iter().filter(|database| database.is_changed) {
+            cache.put_database(&database.name, &database.state);
+        }
+        for stream in self.streams.iter().filter(|stream| stream.damage.is_none()) {
+            cache.put_stream(&stream.key, &stream.state);
+        }
+    }
+
+    /// What each request is told when the plan is committed.
+    pub(super) fn take_answers(&mut self) -> Vec<Result<Done>> {
+        std::mem::take(&mut self.answers)
+    }
+
+    fn other(&mut self, target: Target<'_>, action: &Action, facts: Facts) -> Result<Done> {
+        match (action, facts) {
             (
                 Action::Snapshot {
                     writer,
@@ -153,22 +262,16 @@ impl Plan {
                 _,
             ) => self.snapshot(target, *writer, *version, message),
             (Action::ClearSnapshot { writer, version }, Facts::Snapshots(found)) => {
-                if self.touches_any([keys::snapshot(database, stream, *version)].into_iter()) {
-                    return Decision::Later;
+                let done = self.clear(target, *writer, &found)?;
+                if found.is_empty() {
+                    return Err(Error::SnapshotVersionNotFound {
+                        stream: target.name.clone(),
+                        version: *version,
+                    });
                 }
-                self.clear(target, *writer, &found)
-                    .and_then(|done| match found[..] {
-                        [] => Err(Error::SnapshotVersionNotFound {
-                            stream: stream.clone(),
-                            version: *version,
-                        }),
-                        _ => Ok(done),
-                    })
+                Ok(done)
             }
             (Action::ClearSnapshots { writer, .. }, Facts::Snapshots(found)) => {
-                if self.touched.contains(&snapshots_marker(target)) {
-                    return Decision::Later;
-                }
                 self.clear(target, *writer, &found)
             }
             (
@@ -191,64 +294,61 @@ impl Plan {
                 _,
             ) => {
                 let expires_at = self.now.saturating_add(*timeout);
-                self.renew(target, *writer, *session, expires_at, durable_leases)
+                self.renew(target, *writer, *session, expires_at)
             }
-            (Action::Release { session }, _) => Ok(self.release(target, *session, durable_leases)),
+            (Action::Release { session }, _) => Ok(self.release(target, *session)),
             (action, facts) => unreachable!("{action:?} is never gathered with {facts:?}"),
-        };
-        Decision::Answer(answer)
+        }
     }
 
     /// Counts a write to the database: the new revision, which no write before it had.
     fn bump(&mut self, target: Target<'_>, events: u64) -> u64 {
-        let head = &mut self.database(target).head;
+        let database = &mut self.databases[target.database];
+        database.is_changed = true;
+        let head = &mut database.state.head;
         head.position += events;
         head.revision += 1;
-        let revision = head.revision;
-        self.changed.insert(target.database.clone());
-        revision
+        head.revision
     }
 
-    fn put(&mut self, key: Bytes, seal: impl FnOnce(&[u8]) -> Bytes) -> usize {
+    fn put(&mut self, key: Bytes, seal: impl FnOnce(&[u8]) -> Bytes) {
         let value = seal(&key);
-        let bytes = value.len();
         self.writes.push((key, Some(value)));
-        bytes
-    }
-
-    /// Writes a key that later requests of the group must not judge by what is committed.
-    fn put_once(&mut self, key: Bytes, seal: impl FnOnce(&[u8]) -> Bytes) {
-        self.touched.insert(key.clone());
-        self.put(key, seal);
     }
 
     fn delete(&mut self, key: Bytes) {
         self.writes.push((key, None));
     }
 
-    fn touches_any(&self, mut keys: impl Iterator<Item = Bytes>) -> bool {
-        !self.touched.is_empty() && keys.any(|key| self.touched.contains(&key))
+    fn planned(&mut self, target: Target<'_>) -> &mut PlannedStream {
+        &mut self.streams[target.stream]
     }
 
     fn state(&mut self, target: Target<'_>) -> &mut StreamState {
-        self.streams
-            .get_mut(target.head_key)
-            .expect("the stream of a request is known")
+        &mut self.planned(target).state
     }
 
-    fn database(&mut self, target: Target<'_>) -> &mut DatabaseState {
-        self.databases
-            .get_mut(target.database)
-            .expect("the database of a request is known")
+    fn database_name(&self, target: Target<'_>) -> &Database {
+        &self.databases[target.database].name
     }
 }
 
 /// The stream that a request is about.
 #[derive(Clone, Copy)]
 struct Target<'a> {
-    database: &'a Database,
-    stream: &'a StreamId,
-    head_key: &'a Bytes,
+    name: &'a StreamId,
+    /// Where its database is among those of the plan.
+    database: usize,
+    /// Where it is among the streams of the plan.
+    stream: usize,
+}
+
+/// What is known of something, or why nothing is.
+fn divided<T: Default>(state: Result<T>) -> (T, Option<Error>) {
+    match state {
+        Ok(state) => (state, None),
+        Err(error) => (T::default(), Some(error)),
+    }
 }
 
 /// The condition that a database's head is as it was read.

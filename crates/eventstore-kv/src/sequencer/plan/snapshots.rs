@@ -1,6 +1,5 @@
 //! Decides what becomes of snapshots.
 
-use bytes::Bytes;
 use eventstore_abstractions::{Error, EventMessage, Result, Version};
 
 use super::{Done, Plan, Target};
@@ -20,16 +19,21 @@ impl Plan {
         let current = Version::new(self.state(target).head.version);
         if version > current {
             return Err(Error::VersionNotFound {
-                stream: target.stream.clone(),
+                stream: target.name.clone(),
                 version,
                 current,
             });
         }
         self.end_dead_lease(target, writer);
         let now = self.now;
-        let key = keys::snapshot(target.database, target.stream, version);
-        self.put_once(key, |key| encode_snapshot(key, now, message));
-        self.touched.insert(snapshots_marker(target));
+        let key = keys::snapshot(self.database_name(target), target.name, version);
+        self.put(key, |key| encode_snapshot(key, now, message));
+        let stream = self.planned(target);
+        stream.has_new_snapshots = true;
+        if !stream.state.head.has_snapshots {
+            stream.state.head.has_snapshots = true;
+            stream.is_changed = true;
+        }
         self.durable = true;
         self.bump(target, 0);
         Ok(Done::Written)
@@ -42,18 +46,12 @@ impl Plan {
         }
         self.end_dead_lease(target, writer);
         for version in versions {
-            let key = keys::snapshot(target.database, target.stream, *version);
-            self.touched.insert(key.clone());
+            let key = keys::snapshot(self.database_name(target), target.name, *version);
             self.delete(key);
         }
-        self.touched.insert(snapshots_marker(target));
+        self.planned(target).has_new_snapshots = true;
         self.durable = true;
         self.bump(target, 0);
         Ok(Done::Cleared(versions.len()))
     }
-}
-
-/// Stands in `touched` for "some snapshot of this stream".
-pub(super) fn snapshots_marker(target: Target<'_>) -> Bytes {
-    keys::snapshot(target.database, target.stream, Version::ZERO)
 }

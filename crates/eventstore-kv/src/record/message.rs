@@ -1,16 +1,16 @@
-//! The records of events and snapshots.
+//! The fields of a message, as events and snapshots have them.
 //!
 //! They are decoded without copying: texts and payload share the buffer that the engine returned.
 
+use bincode::enc::Encoder;
+use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
 use eventstore_abstractions::{
-    ContentType, Database, Error, EventMessage, MessageId, Metadata, Payload, Position, RecordedEvent,
-    Snapshot, StreamId, Timestamp, TypeName, Version,
+    ContentType, Database, Error, EventMessage, MessageId, Metadata, Payload, StreamId, Timestamp, TypeName,
+    Version,
 };
 use uuid::Uuid;
-
-use super::{Damage, open, seal};
 
 /// More than the fixed fields of a record and the lengths of its texts can take.
 const FIXED_BYTES: usize = 192;
@@ -18,24 +18,19 @@ const FIXED_BYTES: usize = 192;
 const SCOPE_BYTES: usize = 4;
 
 #[derive(Encode, BorrowDecode)]
-struct EventRecord<'a> {
-    position: u64,
-    recorded_at: i64,
-    message: MessageRecord<'a>,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct SnapshotRecord<'a> {
-    taken_at: i64,
-    message: MessageRecord<'a>,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct MessageRecord<'a> {
-    id: [u8; 16],
+pub(super) struct MessageRecord<'a> {
+    pub(super) id: [u8; 16],
     type_name: &'a str,
     schema_version: u32,
     created_at: i64,
+    context: Option<ContextRecord<'a>>,
+    content_type: ContentTypeRecord<'a>,
+    payload: &'a [u8],
+}
+
+/// Absent in a record where none of it is set, as in most events of a plain application.
+#[derive(Encode, BorrowDecode)]
+struct ContextRecord<'a> {
     domain: Option<(&'a str, &'a str)>,
     partition_id: Option<&'a str>,
     correlation_id: Option<&'a str>,
@@ -46,8 +41,6 @@ struct MessageRecord<'a> {
     received_at: Option<i64>,
     sequence_number: Option<u64>,
     scopes: Vec<&'a str>,
-    content_type: ContentTypeRecord<'a>,
-    payload: &'a [u8],
 }
 
 /// The common content types take one byte.
@@ -58,66 +51,13 @@ enum ContentTypeRecord<'a> {
     Other(&'a str),
 }
 
-pub(crate) fn encode_event(
-    key: &[u8],
-    position: Position,
-    recorded_at: Timestamp,
-    message: &EventMessage,
-) -> Bytes {
-    let (position, recorded_at) = (position.get(), recorded_at.as_micros());
-    seal(
-        key,
-        &EventRecord {
-            position,
-            recorded_at,
-            message: MessageRecord::of(message),
-        },
-    )
-}
+/// A message to be encoded in place, without a record of it in between.
+pub(super) struct Encoded<'a>(pub(super) &'a EventMessage);
 
-pub(crate) fn decode_event(
-    key: &[u8],
-    bytes: &Bytes,
-    stream: &StreamId,
-    version: Version,
-) -> Result<RecordedEvent, Error> {
-    let event = open::<EventRecord<'_>>(key, bytes).and_then(|record| {
-        let message = record.message.decode(bytes).map_err(Damage::Invalid)?;
-        let (position, recorded_at) = (
-            Position::new(record.position),
-            Timestamp::from_micros(record.recorded_at),
-        );
-        Ok(RecordedEvent::new(
-            stream.clone(),
-            version,
-            position,
-            recorded_at,
-            message,
-        ))
-    });
-    event.map_err(|damage| damage.of(key))
-}
-
-pub(crate) fn encode_snapshot(key: &[u8], taken_at: Timestamp, message: &EventMessage) -> Bytes {
-    seal(
-        key,
-        &SnapshotRecord {
-            taken_at: taken_at.as_micros(),
-            message: MessageRecord::of(message),
-        },
-    )
-}
-
-pub(crate) fn decode_snapshot(key: &[u8], bytes: &Bytes, version: Version) -> Result<Snapshot, Error> {
-    let snapshot = open::<SnapshotRecord<'_>>(key, bytes).and_then(|record| {
-        let message = record.message.decode(bytes).map_err(Damage::Invalid)?;
-        Ok(Snapshot::new(
-            version,
-            Timestamp::from_micros(record.taken_at),
-            message,
-        ))
-    });
-    snapshot.map_err(|damage| damage.of(key))
+impl Encode for Encoded<'_> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        MessageRecord::of(self.0).encode(encoder)
+    }
 }
 
 /// Not less than the bytes of the record of `message`.
@@ -146,12 +86,47 @@ pub(crate) fn message_bytes(message: &EventMessage) -> usize {
 
 impl<'a> MessageRecord<'a> {
     fn of(message: &'a EventMessage) -> Self {
-        let (said, context) = (&message.metadata.message, &message.metadata.context);
+        let said = &message.metadata.message;
         Self {
             id: *said.id.as_uuid().as_bytes(),
             type_name: said.type_name.as_str(),
             schema_version: said.schema_version,
             created_at: said.created_at.as_micros(),
+            context: ContextRecord::of(message),
+            content_type: ContentTypeRecord::of(&message.payload.content_type),
+            payload: &message.payload.bytes,
+        }
+    }
+
+    /// The message, sharing `buffer`, from which this record was decoded.
+    #[inline]
+    pub(super) fn decode(self, buffer: &Bytes) -> Result<EventMessage, Error> {
+        let share = |text: &str| buffer.slice_ref(text.as_bytes());
+        let mut metadata = Metadata::new_at(
+            MessageId::from_uuid(Uuid::from_bytes(self.id)),
+            TypeName::try_from(share(self.type_name))?,
+            Timestamp::from_micros(self.created_at),
+        );
+        metadata.message.schema_version = self.schema_version;
+        if let Some(context) = self.context {
+            context.decode(&mut metadata, buffer)?;
+        }
+        let content_type = match self.content_type {
+            ContentTypeRecord::Json => ContentType::JSON,
+            ContentTypeRecord::OctetStream => ContentType::OCTET_STREAM,
+            ContentTypeRecord::Other(text) => share(text).try_into()?,
+        };
+        Ok(EventMessage {
+            payload: Payload::new(content_type, buffer.slice_ref(self.payload)),
+            metadata,
+        })
+    }
+}
+
+impl<'a> ContextRecord<'a> {
+    fn of(message: &'a EventMessage) -> Option<Self> {
+        let (said, context) = (&message.metadata.message, &message.metadata.context);
+        let record = Self {
             domain: said
                 .domain
                 .as_ref()
@@ -165,20 +140,26 @@ impl<'a> MessageRecord<'a> {
             received_at: context.received_at.map(Timestamp::as_micros),
             sequence_number: context.sequence_number.map(Version::get),
             scopes: context.scopes.iter().map(AsRef::as_ref).collect(),
-            content_type: ContentTypeRecord::of(&message.payload.content_type),
-            payload: &message.payload.bytes,
-        }
+        };
+        (!record.is_empty()).then_some(record)
     }
 
-    /// The message, sharing `buffer`, from which this record was decoded.
-    fn decode(self, buffer: &Bytes) -> Result<EventMessage, Error> {
+    fn is_empty(&self) -> bool {
+        let texts = [
+            self.partition_id,
+            self.correlation_id,
+            self.causation_id,
+            self.user_id,
+            self.user_session_id,
+            self.idempotency_id,
+        ];
+        let has_text = self.domain.is_some() || texts.iter().any(Option::is_some);
+        let has_number = self.received_at.is_some() || self.sequence_number.is_some();
+        !has_text && !has_number && self.scopes.is_empty()
+    }
+
+    fn decode(self, metadata: &mut Metadata, buffer: &Bytes) -> Result<(), Error> {
         let share = |text: &str| buffer.slice_ref(text.as_bytes());
-        let mut metadata = Metadata::new_at(
-            MessageId::from_uuid(Uuid::from_bytes(self.id)),
-            TypeName::try_from(share(self.type_name))?,
-            Timestamp::from_micros(self.created_at),
-        );
-        metadata.message.schema_version = self.schema_version;
         metadata.message.domain = self
             .domain
             .map(|(category, id)| StreamId::from_bytes(share(category), share(id)))
@@ -209,15 +190,7 @@ impl<'a> MessageRecord<'a> {
             .iter()
             .map(|text| share(text).try_into())
             .collect::<Result<_, _>>()?;
-        let content_type = match self.content_type {
-            ContentTypeRecord::Json => ContentType::JSON,
-            ContentTypeRecord::OctetStream => ContentType::OCTET_STREAM,
-            ContentTypeRecord::Other(text) => share(text).try_into()?,
-        };
-        Ok(EventMessage {
-            payload: Payload::new(content_type, buffer.slice_ref(self.payload)),
-            metadata,
-        })
+        Ok(())
     }
 }
 

@@ -1,0 +1,181 @@
+//! A read as a stream of events: it decodes an event when it is asked for, and holds a page. From the third page on,
+//! when it is clear that the read is a long one, the next page is read while the events of this one are taken.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::{mem, vec};
+
+use eventstore_abstractions::{Direction, Error, EventStream, RecordedEvent, Result};
+use futures_util::Stream;
+use kv_core::Scan;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+
+use crate::record::Run;
+
+/// Bytes that one event of a page may have on average: what is above is left to the next page.
+const BYTES_PER_EVENT: usize = 1 << 10;
+/// Most bytes of a page.
+const MAX_PAGE_BYTES: usize = 1 << 20;
+/// A read of fewer pages may be over soon, and what was read ahead would be for nobody.
+const PAGES_BEFORE_READING_AHEAD: u64 = 2;
+
+/// What is left of a read.
+pub(crate) trait Pages: Send + Sized + 'static {
+    /// The next page, or `None` at the end. It has at least one event.
+    fn next_page(&mut self) -> impl Future<Output = Result<Option<VecDeque<Piece>>>> + Send;
+
+    fn into_events(self) -> EventStream {
+        EventStream::new(Events {
+            pieces: VecDeque::new(),
+            state: State::Between(self),
+            pages: 0,
+        })
+    }
+}
+
+/// Events of one run, in the direction of the read.
+pub(crate) enum Piece {
+    Forward(Run),
+    Backward(vec::IntoIter<RecordedEvent>),
+}
+
+impl Piece {
+    pub(crate) fn new(run: Run, direction: Direction) -> Result<Self> {
+        Ok(match direction {
+            Direction::Forward => Self::Forward(run),
+            Direction::Backward => Self::Backward(run.reversed()?.into_iter()),
+        })
+    }
+
+    fn next(&mut self) -> Option<Result<RecordedEvent>> {
+        match self {
+            Self::Forward(run) => run.next(),
+            Self::Backward(events) => events.next().map(Ok),
+        }
+    }
+}
+
+/// The part of `scan` that holds a page of `events` events, where each entry has one or more.
+pub(crate) fn page_of(scan: Scan, events: u64) -> Scan {
+    let events = usize::try_from(events).unwrap_or(usize::MAX);
+    scan.max_items(events)
+        .max_bytes(events.saturating_mul(BYTES_PER_EVENT).min(MAX_PAGE_BYTES))
+}
+
+struct Events<P> {
+    pieces: VecDeque<Piece>,
+    state: State<P>,
+    /// Pages read so far.
+    pages: u64,
+}
+
+/// What is left of a read after its next page, and that page.
+type Turned<P> = (P, Result<Option<VecDeque<Piece>>>);
+
+type Reading<P> = Pin<Box<dyn Future<Output = Turned<P>> + Send>>;
+
+enum State<P> {
+    Between(P),
+    Reading(Reading<P>),
+    /// The next page is being read on another thread.
+    ReadingAhead(Task<Turned<P>>),
+    /// At the end, or after an error.
+    Done,
+}
+
+/// Nothing in it is pinned in place.
+impl<P> Unpin for Events<P> {}
+
+impl<P: Pages> Stream for Events<P> {
+    type Item = Result<RecordedEvent>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            while let Some(piece) = this.pieces.front_mut() {
+                match piece.next() {
+                    Some(Ok(event)) => return Poll::Ready(Some(Ok(event))),
+                    Some(Err(error)) => {
+                        this.pieces.clear();
+                        this.state = State::Done;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                    None => this.pieces.pop_front(),
+                };
+            }
+            let turned = match &mut this.state {
+                State::Between(_) => {
+                    if let State::Between(pages) = mem::replace(&mut this.state, State::Done) {
+                        this.state = State::Reading(Box::pin(turn(pages)));
+                    }
+                    continue;
+                }
+                State::Reading(reading) => ready!(reading.as_mut().poll(context)),
+                State::ReadingAhead(task) => match ready!(task.poll(context)) {
+                    Ok(turned) => turned,
+                    Err(error) => {
+                        this.state = State::Done;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                State::Done => return Poll::Ready(None),
+            };
+            this.state = State::Done;
+            match turned {
+                (pages, Ok(Some(page))) => {
+                    this.pieces = page;
+                    this.pages += 1;
+                    this.state = if this.pages < PAGES_BEFORE_READING_AHEAD {
+                        State::Between(pages)
+                    } else {
+                        ahead(pages)
+                    };
+                }
+                (_, Ok(None)) => return Poll::Ready(None),
+                (_, Err(error)) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+}
+
+async fn turn<P: Pages>(mut pages: P) -> Turned<P> {
+    let page = pages.next_page().await;
+    (pages, page)
+}
+
+/// Reads the next page on another thread, where there is a runtime that has one. A task would be run by the thread that
+/// takes the events, after it has taken them.
+fn ahead<P: Pages>(pages: P) -> State<P> {
+    match Handle::try_current() {
+        Ok(runtime) => {
+            let reading = runtime.clone();
+            State::ReadingAhead(Task(
+                runtime.spawn_blocking(move || reading.block_on(turn(pages))),
+            ))
+        }
+        Err(_) => State::Between(pages),
+    }
+}
+
+/// A call on another thread. If it has not begun when nobody waits for it any more, it does not begin.
+struct Task<T>(JoinHandle<T>);
+
+impl<T> Task<T> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map_err(|error| Error::Unavailable {
+                reason: "the runtime stopped the read".to_owned(),
+                source: Some(error.into()),
+            })
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

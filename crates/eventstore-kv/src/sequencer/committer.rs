@@ -1,0 +1,227 @@
+//! Commits on a thread of its own, so that the next group grows meanwhile.
+//!
+//! The sequencer leaves the group that grows in a slot. The thread takes it from there as soon as the commit before it
+//! has ended well: between two commits nobody has to be woken. After a commit that did not end well the thread stops
+//! until the sequencer has thrown away what was planned on top of it.
+
+use std::mem;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use eventstore_abstractions::Result;
+use kv_core::{Batch, Capabilities, Durability, Error, KeyValueStore, Outcome, blocking};
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::Handle;
+
+use super::group::Group;
+use super::plan::{Done, Plan};
+use super::request::Request;
+
+/// How long the sequencer sleeps at a time while a commit is under way. Requests do not wake it then: to be woken for
+/// each costs more than to decide it. A sync takes a few times as long on a fast disk.
+const NAP: Duration = Duration::from_micros(40);
+
+/// A group whose commit has ended.
+#[derive(Debug)]
+pub(super) struct Landed {
+    pub(super) plan: Arc<Plan>,
+    pub(super) requests: Vec<Request>,
+    /// What each request is told if the commit was applied.
+    pub(super) answers: Vec<Result<Done>>,
+    pub(super) outcome: kv_core::Result<Outcome>,
+}
+
+/// A thread that commits; it ends with this handle.
+#[derive(Debug)]
+pub(super) struct Committer {
+    engine: Arc<dyn KeyValueStore>,
+    capabilities: Capabilities,
+    shared: Arc<Shared>,
+    /// The thread is started when it is first needed: a store with one client at a time never does.
+    is_started: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    slot: Mutex<Slot>,
+    /// There is something to commit, or nothing more to come.
+    filled: Condvar,
+    /// A commit has ended.
+    landed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// The group that grows, while the sequencer does not have it.
+    ready: Option<Group>,
+    flying: Option<Arc<Plan>>,
+    landed: Vec<Landed>,
+    /// A commit has not ended well: nothing more takes off.
+    is_stopped: bool,
+    is_over: bool,
+}
+
+impl Committer {
+    pub(super) fn new(engine: Arc<dyn KeyValueStore>) -> Self {
+        Self {
+            capabilities: engine.capabilities(),
+            engine,
+            shared: Arc::default(),
+            is_started: false,
+        }
+    }
+
+    /// Everything at one moment: what has landed since the last call, the plan that flies, and the group that was left
+    /// and has not taken off. Until a group is left again nothing takes off.
+    pub(super) fn take(&self) -> (Vec<Landed>, Option<Arc<Plan>>, Option<Group>) {
+        let mut slot = self.shared.slot.lock();
+        (
+            mem::take(&mut slot.landed),
+            slot.flying.clone(),
+            slot.ready.take(),
+        )
+    }
+
+    /// Leaves a group to take off as soon as nothing flies.
+    pub(super) fn leave(&mut self, group: Group) -> kv_core::Result<()> {
+        self.start()?;
+        let mut slot = self.shared.slot.lock();
+        slot.ready = Some(group);
+        drop(slot);
+        self.shared.filled.notify_one();
+        Ok(())
+    }
+
+    /// Lets groups take off again, when what was planned on top of a failed commit is gone.
+    pub(super) fn resume(&self) {
+        self.shared.slot.lock().is_stopped = false;
+    }
+
+    /// Sleeps until something lands, for a short time.
+    pub(super) fn nap(&self) {
+        let mut slot = self.shared.slot.lock();
+        if slot.landed.is_empty() {
+            self.shared.landed.wait_for(&mut slot, NAP);
+        }
+    }
+
+    /// Commits on the calling thread; nothing may fly.
+    pub(super) async fn commit(&self, group: Group) -> Landed {
+        let (flight, batch, durability) = Flight::of(group, self.capabilities.shared);
+        let outcome = if is_nothing(&batch, durability) {
+            Ok(Outcome::Applied)
+        } else {
+            self.engine.commit(batch, durability).await
+        };
+        flight.landed(outcome)
+    }
+
+    fn start(&mut self) -> kv_core::Result<()> {
+        if self.is_started {
+            return Ok(());
+        }
+        let (shared, engine) = (Arc::clone(&self.shared), Arc::clone(&self.engine));
+        let (runtime, is_shared) = (Handle::current(), self.capabilities.shared);
+        thread::Builder::new()
+            .name("event-committer".to_owned())
+            .spawn(move || {
+                blocking::allow_on_this_thread();
+                while let Some((flight, batch, durability)) = shared.take_off(is_shared) {
+                    let outcome = if is_nothing(&batch, durability) {
+                        Ok(Outcome::Applied)
+                    } else {
+                        runtime.block_on(engine.commit(batch, durability))
+                    };
+                    shared.land(flight.landed(outcome));
+                }
+            })
+            .map_err(|error| Error::unavailable("the system has no thread for commits", error))?;
+        self.is_started = true;
+        Ok(())
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.shared.slot.lock().is_over = true;
+        self.shared.filled.notify_one();
+    }
+}
+
+impl Shared {
+    /// Waits for a group that may take off; `None` when there will be none.
+    fn take_off(&self, is_shared: bool) -> Option<(Flight, Batch, Durability)> {
+        let mut slot = self.slot.lock();
+        loop {
+            if slot.is_over {
+                return None;
+            }
+            if !slot.is_stopped
+                && let Some(group) = slot.ready.take()
+            {
+                let (flight, batch, durability) = Flight::of(group, is_shared);
+                slot.flying = Some(Arc::clone(&flight.plan));
+                return Some((flight, batch, durability));
+            }
+            self.filled.wait(&mut slot);
+        }
+    }
+
+    fn land(&self, landed: Landed) {
+        let mut slot = self.slot.lock();
+        slot.flying = None;
+        slot.is_stopped |= !landed.is_applied();
+        slot.landed.push(landed);
+        drop(slot);
+        self.landed.notify_one();
+    }
+}
+
+/// A group that is being committed.
+struct Flight {
+    plan: Arc<Plan>,
+    requests: Vec<Request>,
+    answers: Vec<Result<Done>>,
+}
+
+impl Flight {
+    fn of(group: Group, is_shared: bool) -> (Self, Batch, Durability) {
+        let Group {
+            mut plan, requests, ..
+        } = group;
+        let (batch, durability) = plan.take_batch(is_shared);
+        let answers = plan.take_answers();
+        let flight = Self {
+            plan: Arc::new(plan),
+            requests,
+            answers,
+        };
+        (flight, batch, durability)
+    }
+
+    fn landed(self, outcome: kv_core::Result<Outcome>) -> Landed {
+        let Self {
+            plan,
+            requests,
+            answers,
+        } = self;
+        Landed {
+            plan,
+            requests,
+            answers,
+            outcome,
+        }
+    }
+}
+
+impl Landed {
+    pub(super) fn is_applied(&self) -> bool {
+        matches!(self.outcome, Ok(Outcome::Applied))
+    }
+}
+
+/// Whether the engine need not be asked: nothing is written, and nothing must become durable.
+fn is_nothing(batch: &Batch, durability: Durability) -> bool {
+    batch.is_empty() && durability == Durability::Buffered
+}

@@ -1,0 +1,290 @@
+//! The loop of the sequencer: takes requests, lets a plan grow, has it committed, answers.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use eventstore_abstractions::{Clock, Error, Result};
+use kv_core::{Capabilities, KeyValueStore, Outcome};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::committer::{Committer, Landed};
+use super::group::{Group, MAX_REQUESTS};
+use super::known::{self, Cache, Sources};
+use super::plan::{Done, Plan};
+use super::request::{Action, Reply, Request};
+use super::{Command, Hold, release};
+use crate::error::{open_error, shared_errors};
+use crate::options::Options;
+use crate::reader::Reader;
+
+/// How often a group whose commit lost against another process is decided anew before its callers are told.
+const MAX_ATTEMPTS: usize = 64;
+/// A smaller group is committed on the sequencer's own thread: handing it over costs more than deciding those that
+/// come meanwhile.
+const MIN_HANDED_OVER: usize = 6;
+
+type Closing = oneshot::Sender<Result<()>>;
+
+pub(super) struct Worker {
+    engine: Arc<dyn KeyValueStore>,
+    committer: Committer,
+    reader: Reader,
+    capabilities: Capabilities,
+    clock: Arc<dyn Clock>,
+    cache: Cache,
+    released: Arc<Notify>,
+    releases: mpsc::WeakUnboundedSender<Request>,
+    /// Requests that were taken and not yet decided, oldest first.
+    waiting: VecDeque<Request>,
+    /// Whether a group was left to the committer and has not landed yet.
+    is_busy: bool,
+    /// How many commits in a row have lost against other processes.
+    lost: usize,
+    closing: Option<Closing>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        engine: Arc<dyn KeyValueStore>,
+        reader: Reader,
+        options: &Options,
+        released: Arc<Notify>,
+        releases: mpsc::WeakUnboundedSender<Request>,
+    ) -> Self {
+        let capabilities = engine.capabilities();
+        Self {
+            committer: Committer::new(Arc::clone(&engine)),
+            reader,
+            capabilities,
+            engine,
+            clock: Arc::clone(&options.clock),
+            cache: Cache::new(options.max_cached_streams),
+            released,
+            releases,
+            waiting: VecDeque::new(),
+            is_busy: false,
+            lost: 0,
+            closing: None,
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Command>,
+        mut releases: mpsc::UnboundedReceiver<Request>,
+    ) {
+        while self.closing.is_none() {
+            if !self.next(&mut requests, &mut releases).await {
+                break;
+            }
+            while self.closing.is_none() && self.waiting.len() < MAX_REQUESTS {
+                if let Ok(release) = releases.try_recv() {
+                    self.waiting.push_back(release);
+                } else if let Ok(command) = requests.try_recv() {
+                    self.take(command);
+                } else {
+                    break;
+                }
+            }
+            self.advance().await;
+        }
+        // What was queued before the end, and the sessions that were dropped before it, are still served.
+        while let Ok(release) = releases.try_recv() {
+            self.waiting.push_back(release);
+        }
+        while self.is_busy || !self.waiting.is_empty() {
+            if self.is_busy {
+                self.committer.nap();
+            }
+            self.advance().await;
+        }
+        drop((requests, releases));
+        if let Some(reply) = self.closing {
+            let _ = reply.send(self.engine.close().await.map_err(open_error));
+        }
+    }
+
+    /// Waits until there is something to do; `false` when nobody can ask for anything any more.
+    async fn next(
+        &mut self,
+        requests: &mut mpsc::Receiver<Command>,
+        releases: &mut mpsc::UnboundedReceiver<Request>,
+    ) -> bool {
+        if self.is_busy {
+            self.committer.nap();
+            return true;
+        }
+        if !self.waiting.is_empty() {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            Some(release) = releases.recv() => self.waiting.push_back(release),
+            command = requests.recv() => match command {
+                Some(command) => self.take(command),
+                None => return false,
+            },
+        }
+        true
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Write(request) => self.waiting.push_back(*request),
+            Command::Close(reply) => self.closing = Some(reply),
+        }
+    }
+
+    /// Answers what has landed, decides what waits, and has it committed.
+    async fn advance(&mut self) {
+        let (landed, flying, left) = self.committer.take();
+        let mut growing = left.unwrap_or_else(|| Group::new(&self.capabilities));
+        for landed in landed {
+            growing = self.settle(landed, growing);
+        }
+        // On a shared engine another process may write meanwhile: a plan begins with a look at the heads of its
+        // databases, when nothing flies.
+        if (flying.is_none() || !self.capabilities.shared)
+            && let Err(error) = self.grow(&mut growing, flying.as_deref()).await
+        {
+            // The engine cannot even be read.
+            self.cache.clear();
+            fail(growing.requests.drain(..).chain(self.waiting.drain(..)), error);
+            growing = Group::new(&self.capabilities);
+        }
+        let is_alone = flying.is_none() && growing.requests.len() < MIN_HANDED_OVER;
+        self.is_busy = flying.is_some() || !(is_alone || growing.requests.is_empty());
+        if growing.requests.is_empty() {
+            return;
+        }
+        if is_alone {
+            let landed = self.committer.commit(growing).await;
+            let nothing = Group::new(&self.capabilities);
+            self.settle(landed, nothing);
+        } else if let Err(error) = self.committer.leave(growing) {
+            tracing::error!(%error, "nothing can be committed");
+            self.is_busy = flying.is_some();
+        }
+    }
+
+    /// Decides as many of the waiting requests as `growing` takes.
+    async fn grow(&mut self, growing: &mut Group, flying: Option<&Plan>) -> kv_core::Result<()> {
+        loop {
+            let room = growing.room(self.waiting.iter(), &self.capabilities);
+            if room == 0 {
+                return Ok(());
+            }
+            let chunk = &self.waiting.make_contiguous()[..room];
+            let sources = Sources {
+                reader: &self.reader,
+                cache: &mut self.cache,
+                flying,
+                shared: self.capabilities.shared,
+            };
+            let known = known::gather(sources, &mut growing.plan, chunk).await?;
+            growing.plan.now = self.clock.now();
+            let plan = &mut growing.plan;
+            let mut decided = 0;
+            for (request, known) in chunk.iter().zip(known) {
+                if !plan.decide(request, known) {
+                    break;
+                }
+                decided += 1;
+            }
+            growing.add(self.waiting.drain(..decided));
+            if decided < room {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Answers the requests of a group that has landed, or lets them be decided anew. The group that grew on top of it
+    /// comes back as far as it may be kept.
+    fn settle(&mut self, landed: Landed, growing: Group) -> Group {
+        match &landed.outcome {
+            Ok(Outcome::Applied) => {
+                self.lost = 0;
+                // Callers first: they go on while the rest is done.
+                let plan = Arc::clone(&landed.plan);
+                self.answer(landed);
+                plan.remember_in(&mut self.cache);
+                return growing;
+            }
+            Ok(Outcome::ConditionFailed { .. }) => {
+                self.lost += 1;
+                prepend(&mut self.waiting, growing.requests);
+                if self.lost < MAX_ATTEMPTS {
+                    prepend(&mut self.waiting, landed.requests);
+                } else {
+                    self.lost = 0;
+                    let reason = format!("{MAX_ATTEMPTS} commits in a row lost against other processes");
+                    fail(
+                        landed.requests,
+                        kv_core::Error::Unavailable { reason, source: None },
+                    );
+                }
+            }
+            Err(_) => {
+                prepend(&mut self.waiting, growing.requests);
+                if let Err(error) = landed.outcome {
+                    tracing::warn!(error = %error, requests = landed.requests.len(), "a commit failed");
+                    fail(landed.requests, error);
+                }
+            }
+        }
+        // What happened is not known, or nothing did: either way the truth is read again before the next write. A
+        // commit that is still on its way can land only if no other has landed before.
+        self.cache.clear();
+        self.committer.resume();
+        Group::new(&self.capabilities)
+    }
+
+    fn answer(&mut self, landed: Landed) {
+        let mut released = false;
+        for (request, answer) in landed.requests.into_iter().zip(landed.answers) {
+            released |= matches!(request.action, Action::Release { .. });
+            self.reply(request, answer);
+        }
+        if released {
+            self.released.notify_waiters();
+        }
+    }
+
+    fn reply(&self, request: Request, answer: Result<Done>) {
+        let Request {
+            database,
+            stream,
+            reply,
+            ..
+        } = request;
+        let answer = answer.and_then(|done| {
+            Ok(match done {
+                Done::Appended(appended) => Reply::Appended(appended),
+                Done::Written => Reply::Written,
+                Done::Cleared(count) => Reply::Cleared(count),
+                Done::Renewed(session) => Reply::Renewed(session),
+                Done::Held(held_by) => Reply::Held(held_by),
+                Done::Opened(session) => {
+                    let releases = self.releases.upgrade().ok_or(Error::ProviderClosed)?;
+                    let release = Some(Box::new(release(database, stream, session.id)));
+                    Reply::Opened(Hold { release, releases }, session)
+                }
+            })
+        });
+        // A caller that has gone away does not want the answer; a hold in it releases itself.
+        let _ = reply.send(answer);
+    }
+}
+
+fn prepend(waiting: &mut VecDeque<Request>, requests: Vec<Request>) {
+    for request in requests.into_iter().rev() {
+        waiting.push_front(request);
+    }
+}
+
+fn fail(requests: impl IntoIterator<Item = Request>, error: kv_core::Error) {
+    let error = shared_errors(error);
+    for request in requests {
+        let _ = request.reply.send(Err(error()));
+    }
+}
