@@ -45,7 +45,7 @@ fn append_in_task(log: &Arc<dyn EventLog>, stream: &StreamId, texts: [&str; 2]) 
 }
 
 /// The texts of `stream`, which must be whole: `first` and `second` are there both or not at all,
-/// side by side.
+/// side by side, and once.
 async fn whole(bench: &Bench<'_>, stream: &StreamId) -> Vec<String> {
     let events = bench.events(stream).await;
     assert_eq!(versions(&events), up_to(events.len() as u64));
@@ -60,6 +60,7 @@ async fn whole(bench: &Bench<'_>, stream: &StreamId) -> Vec<String> {
         (pairs, pairs),
         "an append was applied in part: {texts:?}"
     );
+    assert!(pairs <= 1, "an append was applied {pairs} times: {texts:?}");
     let all = positions(&bench.all().await);
     assert_eq!(all, up_to(all.len() as u64));
     texts

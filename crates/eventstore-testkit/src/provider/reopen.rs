@@ -96,7 +96,8 @@ pub async fn restart_frees_held_streams(harness: &dyn ProviderHarness) {
     session.append([event("1")]).await.expect("appended");
     std::mem::forget(session);
     let bench = bench.restart().await;
-    let session = bench.session(&stream).await;
+    let session = bench.try_session(&stream).await;
+    let session = session.expect("no session outlives its process");
     assert!(
         session.session().fencing_token > token,
         "a fencing token was given out twice"

@@ -308,6 +308,16 @@ pub async fn clock_jumps_are_safe(harness: &dyn ProviderHarness) {
         assert_eq!(bench.events(&stream).await.len(), written);
     }
     assert!(written >= 6, "each session wrote while the clock stood still");
+    // A session that is opened at an earlier time than those before it comes after them all the same.
+    let last = stale.last().expect("several were opened");
+    last.close().await.expect("closed");
+    bench.clock.jump_to(start);
+    let next = bench.try_session(&stream).await.expect("the stream is free");
+    assert!(
+        next.session().fencing_token > last.session().fencing_token,
+        "a token went back with the clock"
+    );
+    drop(next);
     let bench = bench.restart().await;
     assert_eq!(bench.events(&stream).await.len(), written);
 }
