@@ -19,6 +19,10 @@ pub(crate) const CAPABILITIES: Capabilities = Capabilities {
     ..Capabilities::IN_PROCESS
 };
 
+/// Entries of a scan are copied together until they have this many bytes, and share the memory: whoever
+/// keeps one keeps as much. More would be a little faster and waste more.
+const CHUNK_BYTES: usize = 4096;
+
 /// An open engine. Fields are dropped in this order: the directory is released when the engine is gone.
 pub(crate) struct Engine {
     environment: Environment,
@@ -74,8 +78,10 @@ impl Engine {
         let bounds = (start, end);
         self.read("read a range", |transaction, table| {
             match scan.direction {
-                Direction::Forward => fill(&mut page, table.range(transaction, &bounds)?)?,
-                Direction::Reverse => fill(&mut page, table.rev_range(transaction, &bounds)?)?,
+                Direction::Forward => fill(&mut page, scan.max_items, table.range(transaction, &bounds)?)?,
+                Direction::Reverse => {
+                    fill(&mut page, scan.max_items, table.rev_range(transaction, &bounds)?)?
+                }
             }
             Ok(page.finish())
         })
@@ -200,16 +206,41 @@ fn value_of(transaction: &RoTxn<'_, AnyTls>, table: &Table, key: &[u8]) -> heed:
     Ok(table.get(transaction, key)?.map(Bytes::copy_from_slice))
 }
 
-/// Copies entries: the engine's are in the map, and are overwritten after the transaction.
+/// Copies entries out of the map, where they are overwritten after the transaction: many at once, since to
+/// allocate memory for each would take longer than to find it.
 fn fill<'a>(
     page: &mut PageBuilder,
-    entries: impl Iterator<Item = heed::Result<(&'a [u8], &'a [u8])>>,
+    max_items: usize,
+    mut entries: impl Iterator<Item = heed::Result<(&'a [u8], &'a [u8])>>,
 ) -> heed::Result<()> {
-    for entry in entries {
-        let (key, value) = entry?;
-        if !page.push(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)) {
-            break;
+    let mut left = max_items.max(1);
+    let mut chunk = Vec::new();
+    loop {
+        let mut bytes = 0;
+        chunk.clear();
+        while left > 0 && bytes < CHUNK_BYTES {
+            let Some(entry) = entries.next() else { break };
+            let (key, value) = entry?;
+            bytes += key.len() + value.len();
+            chunk.push((key, value));
+            left -= 1;
+        }
+        if chunk.is_empty() || !push(page, &chunk, bytes) {
+            return Ok(());
         }
     }
-    Ok(())
+}
+
+/// Copies the entries into one piece of memory and adds them to the page. Returns whether more may follow.
+fn push(page: &mut PageBuilder, entries: &[(&[u8], &[u8])], bytes: usize) -> bool {
+    let mut copy = Vec::with_capacity(bytes);
+    for (key, value) in entries {
+        copy.extend_from_slice(key);
+        copy.extend_from_slice(value);
+    }
+    let mut rest = Bytes::from(copy);
+    entries.iter().all(|(key, value)| {
+        let key = rest.split_to(key.len());
+        page.push(key, rest.split_to(value.len()))
+    })
 }

@@ -71,7 +71,8 @@
 //! and 2^20 operations. A batch is held in memory until it is committed, with a copy of every page that it
 //! changes. The file takes at most [`Options::map_bytes`], by default 1 TiB, and never shrinks; free pages
 //! are used again. A value over about 2,000 bytes takes whole pages of 4 KiB beside each other. At most
-//! 4,096 reads run at the same moment; one more is [`Error::Unavailable`].
+//! 4,096 reads run at the same moment; one more is [`Error::Unavailable`]. Small entries of a scan share
+//! pieces of memory of some 4 KiB: whoever keeps one of them for long copies it.
 //!
 //! A process that has the store open must not go on with it in a child made by `fork`.
 //!
