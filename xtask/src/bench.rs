@@ -1,7 +1,7 @@
 //! The criterion benchmarks of append, read and snapshot, on any backend, and the comparison with other stores.
 
 use crate::cargo;
-use crate::{Outcome, take_backend};
+use crate::{BACKENDS, Outcome, take_backend};
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     if let Some(("compare", rest)) = arguments
@@ -11,14 +11,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         return compare(rest);
     }
     let (backend, rest) = take_backend(arguments)?;
-    let features = backend.unwrap_or("memory,sled,fjall");
+    let features = backend.map_or_else(|| BACKENDS.join(","), str::to_owned);
     let mut command = vec![
         "bench",
         "-p",
         "eventstores",
         "--no-default-features",
         "--features",
-        features,
+        &features,
         "--bench",
         "store",
     ];

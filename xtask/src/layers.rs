@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("kv-sled", 1),
     ("kv-fjall", 1),
     ("kv-redb", 1),
+    ("kv-lmdb", 1),
     ("eventstores", 2),
     ("eventstore-testkit", 2),
     ("bank-account-domain", 1),
@@ -32,6 +33,7 @@ const ONLY: &[(&str, &str)] = &[
     ("kv-sled", "kv-core"),
     ("kv-fjall", "kv-core"),
     ("kv-redb", "kv-core"),
+    ("kv-lmdb", "kv-core"),
     ("bank-account-domain", "eventstore-abstractions"),
 ];
 

@@ -12,8 +12,12 @@ const HEAVY: &[&str] = &[
     "kv-memory",
     "kv-sled",
     "kv-fjall",
+    "kv-redb",
+    "kv-lmdb",
     "sled",
     "fjall",
+    "redb",
+    "heed",
 ];
 
 /// Prints the tree of the facade without features and fails when something heavy is in it.

@@ -69,6 +69,10 @@ async fn open_engine(name: &str, directory: &Path) -> Result<Arc<dyn KeyValueSto
     match name {
         #[cfg(feature = "fjall")]
         "bare-fjall" => Ok(Arc::new(kv_fjall::Store::open(directory).await?)),
+        #[cfg(feature = "redb")]
+        "bare-redb" => Ok(Arc::new(kv_redb::Store::open(directory).await?)),
+        #[cfg(feature = "lmdb")]
+        "bare-lmdb" => Ok(Arc::new(kv_lmdb::Store::open(directory).await?)),
         #[cfg(feature = "sled")]
         "bare-sled" => Ok(Arc::new(kv_sled::Store::open(directory).await?)),
         _ => Err(format!("{name} names no engine").into()),

@@ -1,12 +1,25 @@
 //! What is compared, and the one trait that makes it comparable.
 
-#[cfg(any(feature = "fjall", feature = "sled"))]
+#[cfg(any(feature = "fjall", feature = "redb", feature = "lmdb", feature = "sled"))]
 mod bare;
-#[cfg(any(feature = "memory", feature = "fjall", feature = "sled"))]
+#[cfg(any(
+    feature = "memory",
+    feature = "fjall",
+    feature = "redb",
+    feature = "lmdb",
+    feature = "sled"
+))]
 mod ours;
 mod raw;
 mod registry;
-#[cfg(any(feature = "fjall", feature = "sled", feature = "sqlite", feature = "varvedb"))]
+#[cfg(any(
+    feature = "fjall",
+    feature = "redb",
+    feature = "lmdb",
+    feature = "sled",
+    feature = "sqlite",
+    feature = "varvedb"
+))]
 mod request;
 #[cfg(feature = "sierradb")]
 mod sierradb;

@@ -84,6 +84,26 @@ pub(crate) const ALL: &[Entry] = &[
         about: "kv-fjall: record, log entry and head per event in one commit; one writer task with group commit",
         run: run::<contender::bare::Bare>,
     },
+    #[cfg(feature = "redb")]
+    Entry {
+        name: "bare-redb",
+        family: Family::Bare,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["redb"],
+        about: "kv-redb, likewise",
+        run: run::<contender::bare::Bare>,
+    },
+    #[cfg(feature = "lmdb")]
+    Entry {
+        name: "bare-lmdb",
+        family: Family::Bare,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["lmdb-master-sys"],
+        about: "kv-lmdb, likewise",
+        run: run::<contender::bare::Bare>,
+    },
     #[cfg(feature = "sled")]
     Entry {
         name: "bare-sled",
@@ -112,6 +132,26 @@ pub(crate) const ALL: &[Entry] = &[
         durable: true,
         crates: &["eventstores", "fjall"],
         about: "`connect(\"fjall:PATH\")`, the default",
+        run: run::<contender::ours::Ours>,
+    },
+    #[cfg(feature = "redb")]
+    Entry {
+        name: "eventstores-redb",
+        family: Family::Ours,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["eventstores", "redb"],
+        about: "`connect(\"redb:PATH\")`",
+        run: run::<contender::ours::Ours>,
+    },
+    #[cfg(feature = "lmdb")]
+    Entry {
+        name: "eventstores-lmdb",
+        family: Family::Ours,
+        clients: Kind::Tasks,
+        durable: true,
+        crates: &["eventstores", "lmdb-master-sys"],
+        about: "`connect(\"lmdb:PATH\")`",
         run: run::<contender::ours::Ours>,
     },
     #[cfg(feature = "sled")]
@@ -170,7 +210,7 @@ pub(crate) const ALL: &[Entry] = &[
         family: Family::Peer,
         clients: Kind::Threads,
         durable: true,
-        crates: &["varvedb", "heed"],
+        crates: &["varvedb", "lmdb-master-sys"],
         about: "one typed stream, an id per stream of ours; one thread owns it, as its `&mut self` asks",
         run: run::<contender::varvedb::Varve>,
     },

@@ -66,6 +66,8 @@ mod tests {
     fn every_contender_has_its_versions_in_the_lock_file() {
         for name in ALL.iter().flat_map(|entry| entry.crates) {
             assert!(version(name).unwrap().contains('.'), "{name}");
+            // Of two versions the report would name the wrong one somewhere.
+            assert_eq!(LOCK.matches(&format!("name = \"{name}\"\n")).count(), 1, "{name}");
         }
         assert!(version("no-such-crate").is_err());
     }

@@ -21,6 +21,10 @@ const BACKENDS: &[&str] = &[
     "sled",
     #[cfg(feature = "fjall")]
     "fjall",
+    #[cfg(feature = "redb")]
+    "redb",
+    #[cfg(feature = "lmdb")]
+    "lmdb",
 ];
 
 const PAYLOAD_BYTES: usize = 256;

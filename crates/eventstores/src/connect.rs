@@ -29,8 +29,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventStoreProvider>> {
 ///
 /// The scheme is case-insensitive. A path is taken literally, relative to the working directory, and its directory
 /// is made if it is missing; `sled:///abs` is the same as `sled:/abs`. Two calls with `memory:` open two stores.
-/// It is called within a tokio runtime when the backend is `sled` or `fjall`: their engines block, and are driven
-/// from its blocking pool.
+/// It is called within a tokio runtime unless the backend is `memory`: the engines of the others block, and are
+/// driven from its blocking pool.
 ///
 /// Nothing is written where the URL or the settings are refused.
 ///
@@ -71,6 +71,16 @@ pub async fn connect_with(url: &str, settings: Settings) -> Result<Arc<dyn Event
         #[cfg(feature = "fjall")]
         Location::Fjall(path) => {
             let engine = kv_fjall::Store::open(path).await;
+            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
+        }
+        #[cfg(feature = "redb")]
+        Location::Redb(path) => {
+            let engine = kv_redb::Store::open(path).await;
+            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
+        }
+        #[cfg(feature = "lmdb")]
+        Location::Lmdb(path) => {
+            let engine = kv_lmdb::Store::open(path).await;
             provide(engine.map_err(eventstore_kv::open_error)?, settings).await
         }
         #[allow(unreachable_patterns, reason = "nothing is off in a build with every backend")]

@@ -48,6 +48,8 @@
 //! |---|---|---|---|
 //! | `memory:` | `memory` | gone when the provider is | in tests |
 //! | `fjall:PATH` | `fjall` | durable, in a directory that one process has open | by default |
+//! | `lmdb:PATH` | `lmdb` | durable, in a directory that one process has open | for many more reads than writes: see `kv_lmdb` |
+//! | `redb:PATH` | `redb` | durable, in a directory that one process has open | for the same in Rust alone: see `kv_redb` |
 //! | `sled:PATH` | `sled` | durable, in a directory that one process has open | where sled is in use already: see `kv_sled` |
 //!
 //! A path is taken literally: spaces, `%`, `?` and any Unicode are part of its name. See [`connect_with`].

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Every URL that there is, for messages.
-const FORMS: &str = "memory:, sled:PATH or fjall:PATH";
+const FORMS: &str = "memory:, sled:PATH, fjall:PATH, redb:PATH or lmdb:PATH";
 
 /// Where the data of a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub(crate) enum Location {
     Sled(PathBuf),
     /// In a directory of the engine fjall.
     Fjall(PathBuf),
+    /// In a directory of the engine redb.
+    Redb(PathBuf),
+    /// In a directory of the engine LMDB.
+    Lmdb(PathBuf),
 }
 
 /// What is wrong with a URL, and what is right.
@@ -40,6 +44,8 @@ impl Location {
             Self::Memory => "memory",
             Self::Sled(_) => "sled",
             Self::Fjall(_) => "fjall",
+            Self::Redb(_) => "redb",
+            Self::Lmdb(_) => "lmdb",
         }
     }
 }
@@ -57,6 +63,8 @@ impl FromStr for Location {
             "memory" => Err(UrlError::MemoryHasNoPath),
             "sled" => Ok(Self::Sled(path("sled", rest)?)),
             "fjall" => Ok(Self::Fjall(path("fjall", rest)?)),
+            "redb" => Ok(Self::Redb(path("redb", rest)?)),
+            "lmdb" => Ok(Self::Lmdb(path("lmdb", rest)?)),
             _ => Err(UrlError::UnknownScheme {
                 scheme: scheme.to_owned(),
             }),
@@ -71,6 +79,8 @@ impl fmt::Display for Location {
             Self::Memory => f.write_str("memory:"),
             Self::Sled(path) => write!(f, "sled:{}", path.display()),
             Self::Fjall(path) => write!(f, "fjall:{}", path.display()),
+            Self::Redb(path) => write!(f, "redb:{}", path.display()),
+            Self::Lmdb(path) => write!(f, "lmdb:{}", path.display()),
         }
     }
 }
@@ -160,6 +170,8 @@ mod tests {
             ("fjall:///abs/path", fjall("/abs/path")),
             ("fjall:///", fjall("/")),
             (r"fjall:C:\data", fjall(r"C:\data")),
+            ("redb:data", Ok(Location::Redb("data".into()))),
+            ("lmdb:data", Ok(Location::Lmdb("data".into()))),
         ] {
             assert_eq!(url.parse(), expected, "{url}");
         }
@@ -267,7 +279,7 @@ mod tests {
 
     #[test]
     fn location_displays_as_its_url() {
-        for url in ["memory:", "sled:./a b", "fjall:/abs"] {
+        for url in ["memory:", "sled:./a b", "fjall:/abs", "redb:c", "lmdb:d"] {
             let location: Location = url.parse().expect(url);
             assert_eq!(location.to_string(), url);
         }

@@ -48,3 +48,7 @@ macro_rules! in_directory {
 in_directory!(sled, kv_sled::Store);
 #[cfg(feature = "fjall")]
 in_directory!(fjall, kv_fjall::Store);
+#[cfg(feature = "redb")]
+in_directory!(redb, kv_redb::Store);
+#[cfg(feature = "lmdb")]
+in_directory!(lmdb, kv_lmdb::Store);

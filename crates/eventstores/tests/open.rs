@@ -41,7 +41,7 @@ async fn each_memory_store_is_new() {
 }
 
 /// Backends that keep their data in a directory.
-#[cfg(any(feature = "sled", feature = "fjall"))]
+#[cfg(any(feature = "sled", feature = "fjall", feature = "redb", feature = "lmdb"))]
 mod in_a_directory {
     use std::collections::BTreeMap;
     use std::path::{Path, PathBuf};
@@ -56,6 +56,10 @@ mod in_a_directory {
         "sled",
         #[cfg(feature = "fjall")]
         "fjall",
+        #[cfg(feature = "redb")]
+        "redb",
+        #[cfg(feature = "lmdb")]
+        "lmdb",
     ];
 
     fn url(scheme: &str, path: &Path) -> String {
@@ -165,10 +169,12 @@ mod in_a_directory {
         assert_eq!(names, ["letter.txt"]);
     }
 
-    #[cfg(all(feature = "sled", feature = "fjall"))]
     #[tokio::test]
     async fn directory_of_another_engine_is_refused_by_name() {
-        for (owner, stranger) in [("sled", "fjall"), ("fjall", "sled")] {
+        let pairs = SCHEMES
+            .iter()
+            .flat_map(|owner| SCHEMES.iter().map(move |it| (owner, it)));
+        for (owner, stranger) in pairs.filter(|(owner, stranger)| owner != stranger) {
             let directory = tempfile::tempdir().expect("a temporary directory");
             connect(&url(owner, directory.path()))
                 .await

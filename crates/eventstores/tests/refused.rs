@@ -20,7 +20,13 @@ async fn wrong_url_cannot_be_opened_and_says_what_can() {
     }
 }
 
-#[cfg(not(all(feature = "memory", feature = "sled", feature = "fjall")))]
+#[cfg(not(all(
+    feature = "memory",
+    feature = "sled",
+    feature = "fjall",
+    feature = "redb",
+    feature = "lmdb",
+)))]
 mod feature_off {
     use super::*;
 
@@ -32,6 +38,10 @@ mod feature_off {
         ("sled:never-made", "sled"),
         #[cfg(not(feature = "fjall"))]
         ("fjall:never-made", "fjall"),
+        #[cfg(not(feature = "redb"))]
+        ("redb:never-made", "redb"),
+        #[cfg(not(feature = "lmdb"))]
+        ("lmdb:never-made", "lmdb"),
     ];
 
     #[tokio::test]
@@ -50,7 +60,7 @@ mod feature_off {
 async fn settings_out_of_their_limits_are_refused_and_nothing_is_written() {
     let parent = tempfile::tempdir().expect("a temporary directory");
     let path = parent.path().join("data");
-    for scheme in ["sled", "fjall"] {
+    for scheme in ["sled", "fjall", "redb", "lmdb"] {
         let settings = Settings::default().session_timeout(Duration::ZERO);
         let refused = eventstores::connect_with(&format!("{scheme}:{}", path.display()), settings).await;
         assert!(

@@ -25,9 +25,11 @@ a bank account on an event store
 
 usage: bank-account [URL]
 
-  URL   where the account is kept: fjall:PATH, sled:PATH or memory: (fjall:./data/bank-account unless given)
+  URL   where the account is kept: fjall:PATH, lmdb:PATH, redb:PATH, sled:PATH or memory:
+        (fjall:./data/bank-account unless given)
 
-A backend is in the program when its Cargo feature is on: fjall (the default), sled, memory.";
+A backend is in the program when its Cargo feature is on: fjall (the default), lmdb, redb, sled,
+memory.";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -102,7 +102,13 @@ fn check_first_run(ran: &Ran) {
     }
 }
 
-#[cfg(any(feature = "fjall", feature = "sled", feature = "memory"))]
+#[cfg(any(
+    feature = "fjall",
+    feature = "lmdb",
+    feature = "redb",
+    feature = "sled",
+    feature = "memory"
+))]
 fn shows_every_step(ran: Ran) -> Ran {
     ran.says(
         "stream account/alice: expected version 3, but it is at version 4; read it again and decide anew",
@@ -116,7 +122,7 @@ fn shows_every_step(ran: Ran) -> Ran {
     .says("balance: 67.50\n")
 }
 
-#[cfg(any(feature = "fjall", feature = "sled"))]
+#[cfg(any(feature = "fjall", feature = "lmdb", feature = "redb", feature = "sled"))]
 fn check_durable(scheme: &str) {
     let directory = temporary_directory();
     let url = format!("{scheme}:./data/bank");
@@ -142,6 +148,18 @@ fn check_durable(scheme: &str) {
 #[test]
 fn tour_on_fjall_runs_twice_and_the_history_grows() {
     check_durable("fjall");
+}
+
+#[cfg(feature = "lmdb")]
+#[test]
+fn tour_on_lmdb_runs_twice_and_the_history_grows() {
+    check_durable("lmdb");
+}
+
+#[cfg(feature = "redb")]
+#[test]
+fn tour_on_redb_runs_twice_and_the_history_grows() {
+    check_durable("redb");
 }
 
 #[cfg(feature = "sled")]
@@ -206,6 +224,8 @@ fn backend_works_or_names_its_feature() {
         ("memory", cfg!(feature = "memory")),
         ("sled", cfg!(feature = "sled")),
         ("fjall", cfg!(feature = "fjall")),
+        ("redb", cfg!(feature = "redb")),
+        ("lmdb", cfg!(feature = "lmdb")),
     ] {
         let directory = temporary_directory();
         let url = if feature == "memory" {
@@ -227,7 +247,7 @@ fn backend_works_or_names_its_feature() {
 #[test]
 fn wrong_arguments_are_one_line_with_the_remedy_and_write_nothing() {
     for (arguments, remedy) in [
-        (&["postgres://db"][..], "use memory:, sled:PATH or fjall:PATH"),
+        (&["postgres://db"][..], "use memory:, sled:PATH, fjall:PATH"),
         (&["./data"], "fjall:./data"),
         (&["fjall:"], "fjall:PATH"),
         (&["--url"], "--help"),
@@ -262,6 +282,6 @@ fn help_names_the_urls_and_the_default() {
     let directory = temporary_directory();
     run_in(directory.path(), &["--help"])
         .succeeded()
-        .says("fjall:PATH, sled:PATH or memory:")
+        .says("fjall:PATH, lmdb:PATH, redb:PATH, sled:PATH or memory:")
         .says("fjall:./data/bank-account");
 }
