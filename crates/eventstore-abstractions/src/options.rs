@@ -189,7 +189,8 @@ pub enum Selection {
 pub struct ReadOptions {
     /// Which events are read.
     pub selection: Selection,
-    /// Most events held in memory at a time: 1 to 10,000.
+    /// About how many events are held in memory at a time: 1 to 10,000. What is stored together is held together,
+    /// so that it can be more of small events.
     pub page_size: usize,
 }
 
@@ -242,7 +243,7 @@ impl ReadOptions {
         self
     }
 
-    /// Sets how many events are held in memory at a time: 1 to 10,000.
+    /// Sets about how many events are held in memory at a time: 1 to 10,000.
     #[must_use]
     pub fn page_size(self, page_size: usize) -> Self {
         Self { page_size, ..self }
@@ -291,7 +292,8 @@ pub struct LogReadOptions {
     pub direction: Direction,
     /// Most events that are read; no bound if `None`.
     pub limit: Option<u64>,
-    /// Most events held in memory at a time: 1 to 10,000.
+    /// About how many events are held in memory at a time: 1 to 10,000. What is stored together is held together,
+    /// so that it can be more of small events.
     pub page_size: usize,
 }
 
@@ -338,7 +340,7 @@ impl LogReadOptions {
         }
     }
 
-    /// Sets how many events are held in memory at a time: 1 to 10,000.
+    /// Sets about how many events are held in memory at a time: 1 to 10,000.
     #[must_use]
     pub fn page_size(self, page_size: usize) -> Self {
         Self { page_size, ..self }

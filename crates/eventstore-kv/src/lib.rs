@@ -22,10 +22,11 @@
 //! ```
 //!
 //! # How it works
-//! All writes go through one sequencer per open engine. It takes what waits, decides every request against what is
-//! committed, and applies all of them in one conditional commit that moves the head of each database it touches from
-//! the revision it read to the next. Reads go straight to the engine. `docs/architecture.md` in the repository is
-//! the map, `docs/storage-format.md` says what every stored byte means.
+//! All writes go through one sequencer per open engine, a thread. It takes what waits, decides every request against
+//! what is committed or about to be, and applies all of them in one conditional commit that moves the head of each
+//! database it touches from the revision it read to the next; what comes meanwhile grows into the next commit. Reads go
+//! straight to the engine. `docs/architecture.md` in the repository is the map, `docs/storage-format.md` says what every
+//! stored byte means.
 #![forbid(unsafe_code)]
 
 mod clock;

@@ -7,9 +7,9 @@ use kv_core::Capabilities;
 
 use crate::record::{MAX_COPIED_BYTES, message_bytes};
 
-/// Most keys that one event writes: itself, its message entry, its idempotency entry.
+/// Most keys that one event writes: a run, if it has one of its own, its message entry, its idempotency entry.
 const OPERATIONS_PER_EVENT: usize = 3;
-/// Most keys that a write needs besides: condition and head of the database, head of the stream, log entry, lease.
+/// Most keys that a write needs besides: condition and head of the database, head of the stream, block of the log, lease.
 const OPERATIONS_PER_WRITE: usize = 5;
 /// More bytes than any key, and than the record of a head or an entry, takes.
 const BYTES_PER_OPERATION: usize = 640;

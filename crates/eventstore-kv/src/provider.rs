@@ -24,9 +24,10 @@ const LAYOUT: u32 = 1;
 ///
 /// See the [crate](crate) for an example.
 ///
-/// It runs one thread, the sequencer. An engine that needs a tokio runtime is driven by the one on which the provider
-/// was opened; operations work on any runtime as long as that one lives. Dropping the provider, its logs and its
-/// sessions ends the thread; [`close`] waits for that.
+/// It runs a thread, the sequencer, and a second one from the first time on that many writes share a commit. An engine
+/// that needs a tokio runtime is driven by the one on which the provider was opened; operations work on any runtime as
+/// long as that one lives. Dropping the provider, its logs and its sessions ends the threads; [`close`] waits until
+/// what was queued is done and the engine is closed.
 ///
 /// [`close`]: EventStoreProvider::close
 #[derive(Debug)]

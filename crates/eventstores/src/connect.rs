@@ -29,8 +29,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventStoreProvider>> {
 ///
 /// The scheme is case-insensitive. A path is taken literally, relative to the working directory, and its directory
 /// is made if it is missing; `sled:///abs` is the same as `sled:/abs`. Two calls with `memory:` open two stores.
-/// It is called within a tokio runtime unless the backend is `memory`: the engines of the others block, and are
-/// driven from its blocking pool.
+/// It is called within a tokio runtime, which must live as long as the store is used: reads that wait for the disk run on
+/// its blocking pool.
 ///
 /// Nothing is written where the URL or the settings are refused.
 ///

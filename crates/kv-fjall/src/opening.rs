@@ -27,8 +27,8 @@ const KEYSPACE: &str = "kv";
 const JOURNAL_HEADS: [&[u8]; 3] = [&[1], &[0], &[]];
 /// The engine's folder of keyspaces.
 const KEYSPACES: &str = "keyspaces";
-/// Data in memory above which the engine begins a table. The engine's own default is four times that: it
-/// would mean as much more to replay after a crash, for fewer, larger tables.
+/// Data in memory above which the engine begins a table: its own default, written down so that it stays. Less
+/// would mean less to replay after a crash, and more, smaller tables to write and to merge.
 const MEMTABLE_BYTES: u64 = 64 << 20;
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {

@@ -94,7 +94,7 @@ pub struct Store {
     reads: blocking::Reads,
 }
 
-/// What a call takes with it to the blocking pool.
+/// What a call takes with it to the thread that it runs on.
 struct Shared {
     path: PathBuf,
     /// `None` once the store is closed. Calls hold the lock for reading while they use the engine: when
