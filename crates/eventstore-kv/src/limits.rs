@@ -6,6 +6,7 @@ use eventstore_abstractions::{ContextMetadata, Database, Error, EventMessage, Re
 use kv_core::Capabilities;
 
 use crate::record::{MAX_COPIED_BYTES, message_bytes};
+use crate::sequencer::MAX_BLOCK_BYTES;
 
 /// Most keys that one event writes: a run, if it has one of its own, its message entry, its idempotency entry.
 const OPERATIONS_PER_EVENT: usize = 3;
@@ -42,18 +43,22 @@ impl Cost {
     }
 
     pub(crate) fn of_events(events: &[EventMessage]) -> Self {
-        let payloads = Self {
-            bytes: events.iter().map(stored_bytes).sum(),
-            operations: 0,
+        let keys = Self::of_keys(events.len() * OPERATIONS_PER_EVENT);
+        let bytes = events.iter().map(stored_bytes).sum::<usize>();
+        // Each block of the log but the last one is filled.
+        let blocks = Self {
+            bytes,
+            operations: (keys.bytes + bytes) / MAX_BLOCK_BYTES,
         };
-        Self::of_keys(events.len() * OPERATIONS_PER_EVENT).plus(payloads)
+        keys.plus(blocks)
     }
 }
 
 /// Short events are stored twice: with their stream, and in the log.
 fn stored_bytes(event: &EventMessage) -> usize {
     let bytes = message_bytes(event);
-    if bytes < MAX_COPIED_BYTES {
+    // The real size, which decides, may be a little less.
+    if bytes < MAX_COPIED_BYTES + BYTES_PER_OPERATION {
         2 * bytes
     } else {
         bytes

@@ -32,6 +32,14 @@ pub struct Options {
     pub stream_cache_bytes: usize,
     /// Writes that may wait for the sequencer; 1,024 unless set. Further ones wait before they are queued.
     pub max_queued_writes: usize,
+    pub(crate) threads: Threads,
+}
+
+/// Where the sequencer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Threads {
+    Own,
+    Runtime,
 }
 
 impl Options {
@@ -67,6 +75,14 @@ impl Options {
             ..self
         }
     }
+
+    /// Runs everything as tasks of the runtime on which the provider is opened, and no thread beside it: for tests with
+    /// simulated time, which must see all that happens. Writes are slower so.
+    #[must_use]
+    pub fn single_threaded(self) -> Self {
+        let threads = Threads::Runtime;
+        Self { threads, ..self }
+    }
 }
 
 impl Default for Options {
@@ -76,6 +92,7 @@ impl Default for Options {
             max_cached_streams: 100_000,
             stream_cache_bytes: 64 << 20,
             max_queued_writes: 1_024,
+            threads: Threads::Own,
         }
     }
 }

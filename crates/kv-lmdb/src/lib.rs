@@ -113,6 +113,7 @@ pub use crate::options::Options;
 /// buffered.
 pub struct Store {
     shared: Arc<Shared>,
+    reads: blocking::Reads,
 }
 
 /// What a call takes with it to the blocking pool.
@@ -178,6 +179,7 @@ impl Store {
         };
         Ok(Self {
             shared: Arc::new(shared),
+            reads: blocking::Reads::new(),
         })
     }
 
@@ -186,7 +188,7 @@ impl Store {
         read: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        blocking::read(move || shared.with_engine(read)).await
+        self.reads.run(move || shared.with_engine(read)).await
     }
 }
 

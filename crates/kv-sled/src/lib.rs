@@ -93,7 +93,6 @@ pub use crate::options::Options;
 /// to the files is found.
 pub struct Store {
     shared: Arc<Shared>,
-    reads: blocking::Reads,
 }
 
 /// What a call takes with it to the thread that it runs on.
@@ -159,7 +158,6 @@ impl Store {
         };
         Ok(Self {
             shared: Arc::new(shared),
-            reads: blocking::Reads::new(),
         })
     }
 
@@ -168,7 +166,8 @@ impl Store {
         read: impl FnOnce(&Engine) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let shared = Arc::clone(&self.shared);
-        self.reads.run(move || shared.with_engine(read)).await
+        // On the pool, always: a read may wait for a commit that is being applied, and may have to sync.
+        blocking::read(move || shared.with_engine(read)).await
     }
 }
 

@@ -38,7 +38,8 @@ pub(crate) fn is_newer(id: MessageId, newest: Option<MessageId>) -> bool {
     is_sorted_by_time(id) && newest.is_none_or(|newest| newest < id)
 }
 
-fn is_sorted_by_time(id: MessageId) -> bool {
+/// Whether `id` tells its time.
+pub(crate) fn is_sorted_by_time(id: MessageId) -> bool {
     id.as_uuid().get_version_num() == SORTED_BY_TIME
 }
 

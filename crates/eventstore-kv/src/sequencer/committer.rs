@@ -5,11 +5,13 @@
 //! until the sequencer has thrown away what was planned on top of it.
 
 use std::mem;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use eventstore_abstractions::Result;
+use futures_util::FutureExt;
 use kv_core::{Batch, Capabilities, Durability, Error, KeyValueStore, Outcome, blocking};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
@@ -83,9 +85,11 @@ impl Committer {
         )
     }
 
-    /// Leaves a group to take off as soon as nothing flies.
-    pub(super) fn leave(&mut self, group: Group) -> kv_core::Result<()> {
-        self.start()?;
+    /// Leaves a group to take off as soon as nothing flies; gives it back when the system has no thread for it.
+    pub(super) fn leave(&mut self, group: Group) -> std::result::Result<(), Box<(Group, Error)>> {
+        if let Err(error) = self.start() {
+            return Err(Box::new((group, error)));
+        }
         let mut slot = self.shared.slot.lock();
         slot.ready = Some(group);
         drop(slot);
@@ -109,12 +113,7 @@ impl Committer {
     /// Commits on the calling thread; nothing may fly.
     pub(super) async fn commit(&self, group: Group) -> Landed {
         let (flight, batch, durability) = Flight::of(group, self.capabilities.shared);
-        let outcome = if is_nothing(&batch, durability) {
-            Ok(Outcome::Applied)
-        } else {
-            self.engine.commit(batch, durability).await
-        };
-        flight.landed(outcome)
+        flight.landed(commit(&*self.engine, batch, durability).await)
     }
 
     fn start(&mut self) -> kv_core::Result<()> {
@@ -128,11 +127,7 @@ impl Committer {
             .spawn(move || {
                 blocking::allow_on_this_thread();
                 while let Some((flight, batch, durability)) = shared.take_off(is_shared) {
-                    let outcome = if is_nothing(&batch, durability) {
-                        Ok(Outcome::Applied)
-                    } else {
-                        runtime.block_on(engine.commit(batch, durability))
-                    };
+                    let outcome = runtime.block_on(commit(&*engine, batch, durability));
                     shared.land(flight.landed(outcome));
                 }
             })
@@ -221,7 +216,20 @@ impl Landed {
     }
 }
 
-/// Whether the engine need not be asked: nothing is written, and nothing must become durable.
-fn is_nothing(batch: &Batch, durability: Durability) -> bool {
-    batch.is_empty() && durability == Durability::Buffered
+/// Commits, unless nothing is written and nothing must become durable. Whoever panics in it, the outcome is told.
+async fn commit(
+    engine: &dyn KeyValueStore,
+    batch: Batch,
+    durability: Durability,
+) -> kv_core::Result<Outcome> {
+    if batch.is_empty() && durability == Durability::Buffered {
+        return Ok(Outcome::Applied);
+    }
+    let commit = AssertUnwindSafe(engine.commit(batch, durability)).catch_unwind();
+    commit.await.unwrap_or_else(|_| {
+        Err(Error::OutcomeUnknown {
+            reason: "the engine stopped in a commit".to_owned(),
+            source: None,
+        })
+    })
 }

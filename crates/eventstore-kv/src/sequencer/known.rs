@@ -9,7 +9,7 @@ use lru::LruCache;
 use super::plan::Plan;
 use super::request::{Action, Request};
 use crate::error::repeated;
-use crate::idempotency::{self, Earlier, Verdict, is_newer};
+use crate::idempotency::{self, Earlier, Verdict, is_newer, is_sorted_by_time};
 use crate::keys;
 use crate::reader::Reader;
 use crate::record::{DatabaseHead, Lease, Record, StreamHead};
@@ -269,9 +269,11 @@ impl Sources<'_> {
                         continue;
                     }
                     match flying {
-                        None => lookup.events.push(at),
-                        Some(flying) if is_newer(id, flying.base.newest_id()) && !flying.appends(id) => {}
-                        Some(_) => return None,
+                        Some(flying) if flying.appends(id) => return None,
+                        Some(flying) if is_newer(id, flying.base.newest_id()) => {}
+                        // It has to be searched for among runs that are not there yet.
+                        Some(_) if is_sorted_by_time(id) => return None,
+                        _ => lookup.events.push(at),
                     }
                 }
                 let mut ids = idempotency::idempotency_ids(&append.events);

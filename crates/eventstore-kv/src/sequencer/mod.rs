@@ -20,10 +20,11 @@ use kv_core::{KeyValueStore, blocking};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(crate) use self::plan::MAX_BLOCK_BYTES;
 pub(crate) use self::request::{Action, Append, Reply, Request};
 use self::worker::Worker;
 use crate::limits::Cost;
-use crate::options::Options;
+use crate::options::{Options, Threads};
 use crate::reader::Reader;
 
 /// The way to the sequencer. When the last one is dropped, the sequencer ends and lets go of the engine.
@@ -73,12 +74,20 @@ impl Sequencer {
             releases.downgrade(),
         );
         let runtime = Handle::current();
-        let started = thread::Builder::new()
-            .name("event-sequencer".to_owned())
-            .spawn(move || {
-                blocking::allow_on_this_thread();
-                runtime.block_on(worker.run(request_queue, release_queue));
-            });
+        let run = worker.run(request_queue, release_queue);
+        let started = match options.threads {
+            Threads::Runtime => {
+                runtime.spawn(run);
+                Ok(())
+            }
+            Threads::Own => thread::Builder::new()
+                .name("event-sequencer".to_owned())
+                .spawn(move || {
+                    blocking::allow_on_this_thread();
+                    runtime.block_on(run);
+                })
+                .map(drop),
+        };
         started.map_err(|error| Error::Unavailable {
             reason: "the system has no thread for the sequencer".to_owned(),
             source: Some(error.into()),

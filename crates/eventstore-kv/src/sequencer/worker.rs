@@ -14,7 +14,7 @@ use super::plan::{Done, Plan};
 use super::request::{Action, Reply, Request};
 use super::{Command, Hold, release};
 use crate::error::{open_error, shared_errors};
-use crate::options::Options;
+use crate::options::{Options, Threads};
 use crate::reader::Reader;
 
 /// How often a group whose commit lost against another process is decided anew before its callers are told.
@@ -38,9 +38,12 @@ pub(super) struct Worker {
     waiting: VecDeque<Request>,
     /// Whether a group was left to the committer and has not landed yet.
     is_busy: bool,
+    /// Whether the oldest waiting request depends on what has not landed yet.
+    is_blocked: bool,
     /// How many commits in a row have lost against other processes.
     lost: usize,
     closing: Option<Closing>,
+    threads: Threads,
 }
 
 impl Worker {
@@ -63,8 +66,10 @@ impl Worker {
             releases,
             waiting: VecDeque::new(),
             is_busy: false,
+            is_blocked: false,
             lost: 0,
             closing: None,
+            threads: options.threads,
         }
     }
 
@@ -145,6 +150,7 @@ impl Worker {
         // On a shared engine another process may write meanwhile: a plan begins with a look at the heads of its
         // databases, when nothing flies.
         if (flying.is_none() || !self.capabilities.shared)
+            && !self.is_blocked
             && let Err(error) = self.grow(&mut growing, flying.as_deref()).await
         {
             // The engine cannot even be read.
@@ -152,7 +158,8 @@ impl Worker {
             fail(growing.requests.drain(..).chain(self.waiting.drain(..)), error);
             growing = Group::new(&self.capabilities);
         }
-        let is_alone = flying.is_none() && growing.requests.len() < MIN_HANDED_OVER;
+        let is_small = self.threads == Threads::Runtime || growing.requests.len() < MIN_HANDED_OVER;
+        let is_alone = flying.is_none() && is_small;
         self.is_busy = flying.is_some() || !(is_alone || growing.requests.is_empty());
         if growing.requests.is_empty() {
             return;
@@ -161,8 +168,10 @@ impl Worker {
             let landed = self.committer.commit(growing).await;
             let nothing = Group::new(&self.capabilities);
             self.settle(landed, nothing);
-        } else if let Err(error) = self.committer.leave(growing) {
+        } else if let Err(refused) = self.committer.leave(growing) {
+            let (group, error) = *refused;
             tracing::error!(%error, "nothing can be committed");
+            fail(group.requests, error);
             self.is_busy = flying.is_some();
         }
     }
@@ -193,6 +202,7 @@ impl Worker {
             }
             growing.add(self.waiting.drain(..decided));
             if decided < room {
+                self.is_blocked = true;
                 return Ok(());
             }
         }
@@ -201,6 +211,7 @@ impl Worker {
     /// Answers the requests of a group that has landed, or lets them be decided anew. The group that grew on top of it
     /// comes back as far as it may be kept.
     fn settle(&mut self, landed: Landed, growing: Group) -> Group {
+        self.is_blocked = false;
         match &landed.outcome {
             Ok(Outcome::Applied) => {
                 self.lost = 0;

@@ -150,6 +150,17 @@ impl<'a> Bench<'a> {
         self
     }
 
+    /// The log of another provider over the same engine, which has nothing in memory yet.
+    pub(super) async fn another_log(&self) -> Result<Arc<dyn EventLog>> {
+        let engine = Arc::clone(&self.engine) as Arc<dyn KeyValueStore>;
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let provider = self
+            .harness
+            .provider(engine, self.settings.clone(), clock)
+            .await?;
+        Ok(provider.default_log())
+    }
+
     /// Stores a snapshot of `stream` at `version`.
     pub(super) async fn snapshot(&self, stream: &StreamId, version: u64) {
         let taken = self

@@ -59,7 +59,9 @@ impl ProviderHarness for Harness {
             wrong: Arc::clone(&wrong),
         });
         let capabilities = engine.capabilities();
-        let options = eventstore_kv::Options::default().clock(Arc::clone(&clock));
+        let options = eventstore_kv::Options::default()
+            .clock(Arc::clone(&clock))
+            .single_threaded();
         let right = eventstore_kv::Provider::open_with(engine, wrong.settings(settings), options).await?;
         Ok(Arc::new(Provider {
             right: Arc::new(right),

@@ -8,7 +8,7 @@ use crate::record::{EncodedRun, NewBlock};
 
 /// A block of the log is closed at so many bytes: large enough that its key and checksum cost little, small enough
 /// that a read from the middle of the log begins close by.
-const MAX_BLOCK_BYTES: usize = 16 << 10;
+pub(crate) const MAX_BLOCK_BYTES: usize = 16 << 10;
 
 /// What a group has appended to a log so far.
 #[derive(Debug, Default)]

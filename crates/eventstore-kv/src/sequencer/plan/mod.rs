@@ -14,6 +14,7 @@ use eventstore_abstractions::{
 use kv_core::Batch;
 
 use self::log::LogTail;
+pub(crate) use self::log::MAX_BLOCK_BYTES;
 use super::known::{Cache, DatabaseState, Facts, KnownRequest, StreamState};
 use super::request::{Action, Request};
 use crate::error::repeated;
