@@ -186,7 +186,7 @@ fn every_cut_and_every_addition_is_told() {
     }
     let longer = [bytes.as_ref(), b"x"].concat();
     assert!(decoded(&run_key(), &longer.into()).is_err());
-    let body = [&run_of(&[full_message()]).fields()[..], b"x"].concat();
+    let body = [run_of(&[full_message()]).fields(), b"x"].concat();
     let error = decoded(&"k".into(), &sealed(&[&[FORMAT], &body[..]].concat())).expect_err("longer");
     assert!(matches!(error, Error::Corrupt { .. }), "{error}");
 }
