@@ -153,13 +153,16 @@ impl Rest {
             return Ok(None);
         };
         let (first, last) = (self.first, self.last);
-        let wanted = runs
-            .iter()
-            .filter(|run| run.last_version() >= first && run.first_version() <= last);
-        let pieces = wanted
-            .map(|run| self.take(run.clone()))
-            .collect::<Result<VecDeque<_>>>()?;
-        if let Some(whole) = &mut self.whole {
+        let mut pieces = VecDeque::with_capacity(runs.len());
+        for run in runs.iter() {
+            if run.last_version() >= first && run.first_version() <= last {
+                pieces.push_back(self.take(run.clone())?);
+            }
+        }
+        if self.first <= self.last
+            && let Some(whole) = &mut self.whole
+        {
+            // The stream has grown: what is read now is kept behind these.
             whole.extend(runs.iter().cloned());
         }
         Ok((!pieces.is_empty()).then_some(pieces))
