@@ -41,7 +41,8 @@ pub(crate) fn check() -> Outcome {
     }
 }
 
-/// Lints the facade with no feature and with each feature alone; all of them together are linted with the workspace.
+/// Lints the facade with no feature and with each feature alone, and tests what it refuses then; all of them together
+/// are linted and tested with the workspace. The example is tested on a backend that is not its default.
 pub(crate) fn features() -> Outcome {
     for backend in [""].into_iter().chain(BACKENDS) {
         let facade = [
@@ -57,8 +58,16 @@ pub(crate) fn features() -> Outcome {
             &["--all-targets", "--", "-D", "warnings"],
         ]
         .concat())?;
+        run(&[&["test"], &facade[..], &["--test", "refused"]].concat())?;
     }
-    Ok(())
+    let example = [
+        "-p",
+        "bank-account",
+        "--no-default-features",
+        "--features",
+        "sled",
+    ];
+    run(&[&["test"], &example[..]].concat())
 }
 
 /// The first heavy package in a tree with a package per line.

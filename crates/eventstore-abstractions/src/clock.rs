@@ -65,7 +65,7 @@ impl Timestamp {
     }
 }
 
-/// Rounds down to whole microseconds.
+/// Rounds towards 1970 to whole microseconds.
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
@@ -101,6 +101,9 @@ impl std::str::FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        if let Some(Ok(micros)) = text.strip_suffix("µs").map(str::parse) {
+            return Ok(Self(micros));
+        }
         text.parse::<jiff::Timestamp>()
             .map(|moment| Self(moment.as_microsecond()))
             .map_err(|error| {
@@ -167,6 +170,18 @@ mod tests {
             let timestamp = Timestamp::from_micros(micros);
             assert_eq!(Timestamp::from(SystemTime::from(timestamp)), timestamp);
         }
+    }
+
+    #[test]
+    fn every_moment_is_read_back_from_its_text() {
+        for micros in [0, 1, -1, 1_700_000_000_123_456, i64::MAX, i64::MIN] {
+            let timestamp = Timestamp::from_micros(micros);
+            assert_eq!(
+                timestamp.to_string().parse::<Timestamp>().expect("read back"),
+                timestamp
+            );
+        }
+        assert!("soon".parse::<Timestamp>().is_err() && "1.5µs".parse::<Timestamp>().is_err());
     }
 
     #[test]

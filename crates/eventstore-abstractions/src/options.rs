@@ -189,8 +189,8 @@ pub enum Selection {
 pub struct ReadOptions {
     /// Which events are read.
     pub selection: Selection,
-    /// About how many events are held in memory at a time: 1 to 10,000. What is stored together is held together,
-    /// so that it can be more of small events.
+    /// About how many events are held in memory at a time, and as many again when it is read ahead: 1 to 10,000. What is
+    /// stored together is held together, so that it can be more of small events.
     pub page_size: usize,
 }
 
@@ -292,8 +292,8 @@ pub struct LogReadOptions {
     pub direction: Direction,
     /// Most events that are read; no bound if `None`.
     pub limit: Option<u64>,
-    /// About how many events are held in memory at a time: 1 to 10,000. What is stored together is held together,
-    /// so that it can be more of small events.
+    /// About how many events are held in memory at a time, and as many again when it is read ahead: 1 to 10,000. What is
+    /// stored together is held together, so that it can be more of small events.
     pub page_size: usize,
 }
 

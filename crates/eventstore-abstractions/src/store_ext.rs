@@ -148,7 +148,8 @@ pub trait EventStoreExt: EventStore {
     ///
     /// `fold` is called once per snapshot, in order, with the snapshot before it and the `interval`
     /// events since, and returns the state: every event is read and folded once. Each snapshot is a
-    /// commit of its own, so that those taken before an error stay. Returns how many were taken.
+    /// commit of its own, so that those taken before an error stay. Returns how many were taken. The
+    /// snapshot that `fold` is given says that it was taken when its last event was recorded.
     ///
     /// ```
     /// # use eventstore_abstractions::*;
@@ -182,6 +183,12 @@ pub trait EventStoreExt: EventStore {
     /// # }
     /// ```
     ///
+    /// **Contract**
+    /// - `snapshot_all_folds_state_and_events`: in order, from the snapshot before.
+    /// - `snapshot_all_reads_every_event_once`: and no event that no snapshot is of.
+    /// - `snapshot_interval_of_zero_is_invalid`: in a session that is not over.
+    /// - `failing_fold_keeps_what_was_taken`: before it failed.
+    ///
     /// # Errors
     /// Those of the session check; [`Error::InvalidInput`] when `interval` is 0; what `fold` returns (see
     /// [`Error::application`]).
@@ -196,13 +203,16 @@ pub trait EventStoreExt: EventStore {
 impl<T: EventStore + ?Sized> EventStoreExt for T {}
 
 async fn snapshot_all<S: EventStore + ?Sized>(store: &S, interval: u64, fold: &mut Fold<'_>) -> Result<u64> {
+    // It checks the session before the arguments, as every operation does.
+    let version = store.version().await?;
     if interval == 0 {
         return Err(Error::invalid(
             "an interval of 0 events takes no snapshots; use 1 or more",
         ));
     }
+    let last = Version::new(version.get() - version.get() % interval);
     let mut events = store
-        .read_with(ReadOptions::replay().without_snapshots())
+        .read_with(ReadOptions::slice(Version::FIRST, last))
         .await?
         .events;
     let mut previous: Option<Snapshot> = None;

@@ -12,7 +12,8 @@ use crate::{History, RecordedEvent, Result, Snapshot};
 /// Events in order, read page by page: it holds a bounded amount of memory however many there are.
 ///
 /// It is a [`futures_core::Stream`]; [`next`](Self::next) and [`collect`](Self::collect) need no
-/// further crate. It reads what was there when the read began, and ends. After an error it yields
+/// further crate. It reads what was there when the read began, and ends: a read of a stream begins
+/// with its call, a read of the log when the first event is asked for. After an error it yields
 /// nothing more.
 ///
 /// ```

@@ -52,7 +52,9 @@ pub enum Error {
         reason: String,
     },
     /// A key, a value or a batch is over this engine's limit: split it, or use an engine with a larger one.
-    #[error("{what} of {actual} is over the limit of {limit} of this engine")]
+    #[error(
+        "{what} of {actual} is over the limit of {limit} of this engine; split it, or use an engine with a larger limit"
+    )]
     TooLarge {
         /// What is too large.
         what: &'static str,
@@ -85,7 +87,7 @@ pub enum Error {
         source: Option<BoxError>,
     },
     /// The engine could not do it now. Nothing was applied; the call may be tried again.
-    #[error("storage is unavailable: {reason}")]
+    #[error("storage is unavailable, try again: {reason}")]
     Unavailable {
         /// What could not be done.
         reason: String,

@@ -23,7 +23,7 @@
 //!
 //! Every case is a test of its own on a multi-threaded runtime. A case that a store's [`Capabilities`]
 //! rule out says so on standard error. What the suite cannot show from inside the process stays with
-//! each backend's own crash tests: that a durable commit survives a killed process and a power cut.
+//! each backend's own tests: that a durable commit survives a killed process ([`killed::check`]) and a power cut.
 //!
 //! The functions in the modules below are the cases. They are public for their docs, which say what
 //! each checks; the macro calls them.
@@ -38,6 +38,7 @@ pub mod close;
 pub mod commits;
 pub mod conditions;
 pub mod drops;
+pub mod killed;
 pub mod limits;
 pub mod model;
 pub mod pages;

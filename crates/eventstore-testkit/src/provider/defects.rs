@@ -7,7 +7,10 @@ use eventstore_abstractions::{
 };
 
 use super::ProviderHarness;
-use super::bench::{Bench, SESSION, event, refused, state, stream_id, texts, up_to, versions};
+use super::bench::{Bench, OPEN, SESSION, event, refused, state, stream_id, texts, up_to, versions};
+
+/// Far ahead of any wall clock.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// 1: a message without a sequence number did not advance the version, and was overwritten or lost.
 pub async fn defect_01_message_without_sequence_number_is_kept(harness: &dyn ProviderHarness) {
@@ -54,6 +57,13 @@ pub async fn defect_03_stale_session_is_fenced(harness: &dyn ProviderHarness) {
     );
     holder.append([event("1")]).await.expect("the holder writes");
     assert_eq!(texts(&bench.events(&stream).await), ["1"]);
+    // Two processes could hold one stream.
+    bench.provider.close().await.expect("closed");
+    drop((stale, holder, bench));
+    let (first, second) = Bench::pair(harness).await;
+    let stream = stream_id("b");
+    let _holder = first.session(&stream).await;
+    refused!(second.try_session(&stream).await, Error::OpenStoreFailed { .. });
 }
 
 /// 4: a live session was stolen, an expired one was refused, and the open time-out was ignored.
@@ -67,6 +77,11 @@ pub async fn defect_04_live_session_is_not_stolen_and_an_expired_one_is_replaced
     let database = &bench.provider.settings().database;
     let refused = bench.provider.open_with(database, &stream, at_once.clone()).await;
     refused!(refused, Error::OpenStoreFailed { .. });
+    let begun = bench.clock.now();
+    let patient = OpenOptions::default().open_timeout(OPEN);
+    let waited = bench.provider.open_with(database, &stream, patient);
+    refused!(bench.clock.drive(waited).await, Error::OpenStoreFailed { .. });
+    assert_eq!(bench.clock.now().saturating_since(begun), OPEN);
     live.append([event("1")]).await.expect("the session goes on");
     bench.clock.advance(SESSION);
     bench
@@ -90,20 +105,26 @@ pub async fn defect_05_close_releases_only_its_own_session(harness: &dyn Provide
         .expect("the holder still holds the stream");
 }
 
-/// 6: expiry was compared with the wall clock in one place and the injected clock in another.
+/// 6: expiry was compared with the wall clock in one place and the injected clock in another. The injected clock is
+/// behind the wall clock first, and then far ahead of it.
 pub async fn defect_06_expiry_follows_the_injected_clock(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
-    let store = bench.session(&stream_id("a")).await;
-    assert_eq!(
-        store.session().expires_at,
-        bench.clock.now().saturating_add(SESSION)
-    );
-    bench.clock.advance(SESSION);
-    refused!(store.version().await, Error::StoreSessionExpired { .. });
-    refused!(
-        store.append([event("1")]).await,
-        Error::StoreSessionExpired { .. }
-    );
+    for stream in ["behind", "ahead"].map(stream_id) {
+        let store = bench.session(&stream).await;
+        assert_eq!(
+            store.session().expires_at,
+            bench.clock.now().saturating_add(SESSION)
+        );
+        store.append([event("in time")]).await.expect("the session lasts");
+        refused!(bench.try_session(&stream).await, Error::OpenStoreFailed { .. });
+        bench.clock.advance(SESSION);
+        refused!(store.version().await, Error::StoreSessionExpired { .. });
+        refused!(
+            store.append([event("late")]).await,
+            Error::StoreSessionExpired { .. }
+        );
+        bench.clock.advance(CENTURY);
+    }
 }
 
 /// 7: after the first snapshot the default read failed.
@@ -116,7 +137,7 @@ pub async fn defect_07_read_after_the_first_snapshot_works(harness: &dyn Provide
     assert_eq!((history.snapshot.is_some(), history.events.len()), (true, 0));
 }
 
-/// 8: the fold was called twice with an empty list.
+/// 8: the fold was called twice with an empty list, and snapshots that were taken at once raced on the list of them.
 pub async fn defect_08_fold_is_called_once_per_snapshot_with_its_events(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let store = bench.session(&stream_id("a")).await;
@@ -136,6 +157,15 @@ pub async fn defect_08_fold_is_called_once_per_snapshot_with_its_events(harness:
     };
     assert_eq!(store.snapshot_all(3, fold).await.expect("taken"), 2);
     assert_eq!(calls, [(None, vec![1, 2, 3]), (Some(3), vec![4, 5, 6])]);
+    // Snapshots raced on the list of them.
+    store.close().await.expect("closed");
+    let taking = (1..=7).map(|version| bench.snapshot(store.stream(), version));
+    futures_util::future::join_all(taking).await;
+    let listed = bench.log.snapshot_versions(store.stream()).await;
+    assert_eq!(
+        listed.expect("read"),
+        (1..=7).map(Version::new).collect::<Vec<_>>()
+    );
 }
 
 /// 9: the state as of a version could use a snapshot newer than it.
@@ -176,6 +206,17 @@ pub async fn defect_11_version_costs_the_same_however_long_the_stream(harness: &
     }
     assert_eq!(cost[0].calls, cost[1].calls);
     // The names and the numbers differ by a few bytes.
+    assert!(cost[1].bytes < cost[0].bytes + 16, "{cost:?}");
+    // Each append found it so, too: by a provider that has just been opened, and remembers nothing.
+    let mut bench = bench;
+    let mut cost = Vec::new();
+    for stream in [&short, &long] {
+        bench = bench.crash().await;
+        bench.meter.take();
+        bench.append(stream, 1).await;
+        cost.push(bench.meter.take());
+    }
+    assert_eq!(cost[0].calls, cost[1].calls);
     assert!(cost[1].bytes < cost[0].bytes + 16, "{cost:?}");
 }
 

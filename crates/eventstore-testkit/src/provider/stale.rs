@@ -119,24 +119,29 @@ pub async fn overtaken_session_refuses_every_operation(harness: &dyn ProviderHar
 pub async fn session_is_checked_before_the_arguments(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
     let store = held(&bench).await;
-    assert_eq!(wrong_calls(&bench, &*store).await, ["InvalidInput"; 4]);
+    assert_eq!(wrong_calls(&bench, &*store).await, ["InvalidInput"; 6]);
     bench.clock.advance(SESSION);
-    assert_eq!(wrong_calls(&bench, &*store).await, ["StoreSessionExpired"; 4]);
+    assert_eq!(wrong_calls(&bench, &*store).await, ["StoreSessionExpired"; 6]);
     let _next = bench.session(&stream_id("a")).await;
-    assert_eq!(wrong_calls(&bench, &*store).await, ["InvalidStoreSession"; 4]);
+    assert_eq!(wrong_calls(&bench, &*store).await, ["InvalidStoreSession"; 6]);
     store.close().await.expect("closed");
-    assert_eq!(wrong_calls(&bench, &*store).await, ["StoreNotOpen"; 4]);
+    assert_eq!(wrong_calls(&bench, &*store).await, ["StoreNotOpen"; 6]);
     unchanged(&bench).await;
 }
 
 /// How calls end whose arguments are wrong.
-async fn wrong_calls(bench: &Bench<'_>, store: &dyn EventStore) -> [&'static str; 4] {
+async fn wrong_calls(bench: &Bench<'_>, store: &dyn EventStore) -> [&'static str; 6] {
     let elsewhere = event("x").with_domain(stream_id("b"));
     let ended = [
         store.append([elsewhere]).await.map(drop),
         store.append([sized(bench.max_value_bytes() + 1)]).await.map(drop),
         store.snapshot(Version::ZERO, state(0)).await,
         store.renew(Some(Duration::ZERO)).await.map(drop),
+        store
+            .read_with(ReadOptions::replay().page_size(0))
+            .await
+            .map(drop),
+        store.snapshot_all(0, |_, _| Ok(state(0))).await.map(drop),
     ];
     ended.map(|result| kind(&result.expect_err("the call is wrong")))
 }

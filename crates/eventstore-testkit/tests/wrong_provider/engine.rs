@@ -88,16 +88,6 @@ impl Wrong for LosesEverythingOnReopen {
     }
 }
 
-/// Takes the time from the system, whatever clock is injected.
-#[derive(Debug)]
-pub(crate) struct UsesTheSystemsClock;
-
-impl Wrong for UsesTheSystemsClock {
-    fn clock(&self, _right: Arc<dyn Clock>) -> Arc<dyn Clock> {
-        Arc::new(eventstore_kv::SystemClock)
-    }
-}
-
 /// Never looks at the clock again.
 #[derive(Debug)]
 pub(crate) struct LooksAtTheClockOnce;

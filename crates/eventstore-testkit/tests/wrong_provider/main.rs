@@ -90,7 +90,7 @@ fn wrong_providers() -> Vec<Entry> {
         payloads_round_trip: appends::CutsPayloadsAt64KiB,
         largest_event_round_trips: appends::CutsLargePayloads,
         page_size_changes_nothing_but_the_pages: reads::LosesTheEventAfterEachPage,
-        read_holds_a_bounded_amount_of_memory: reads::ReadsEverythingFirst,
+        read_holds_a_bounded_amount_of_memory: reads::ReadsAllAheadFromTheThirdPage,
         read_ends_where_it_began: reads::BeginsAtTheFirstPoll,
         read_sees_what_was_acknowledged: reads::RemembersReads::default(),
         version_is_read_in_constant_time: reads::CountsEventsForTheVersion,
@@ -197,7 +197,7 @@ fn wrong_providers() -> Vec<Entry> {
         defect_04_live_session_is_not_stolen_and_an_expired_one_is_replaced:
             holders::StealsLiveSessions::default(),
         defect_05_close_releases_only_its_own_session: holders::CloseReleasesWhoeverHolds::default(),
-        defect_06_expiry_follows_the_injected_clock: engine::UsesTheSystemsClock,
+        defect_06_expiry_follows_the_injected_clock: sessions::ComparesWithTheSystemsClock,
         defect_07_read_after_the_first_snapshot_works: reads::NeedsAnEventAfterTheSnapshot,
         defect_08_fold_is_called_once_per_snapshot_with_its_events: reads::LeavesOutTheFirstEvent,
         defect_09_state_as_of_a_version_uses_no_newer_snapshot: reads::UsesTheNewestSnapshotAlways,

@@ -1,6 +1,6 @@
 //! Providers that read streams wrongly.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::ready;
 use std::sync::{Arc, Mutex};
 
@@ -31,8 +31,22 @@ wrong! {
             events.enumerate().filter_map(move |(index, event)| ready((!lost(index)).then_some(event)))
         }))
     };
-    ReadsEverythingFirst: read |right, options| {
-        Ok(given(right.read(options.page_size(10_000)).await?.collect().await?))
+    ReadsAllAheadFromTheThirdPage: read |right, options| {
+        let Replay { snapshot, events } = right.read(options).await?;
+        let rest = (events, VecDeque::new(), 0);
+        let read = stream::try_unfold(rest, move |(mut events, mut ahead, taken)| async move {
+            if taken == 2 * options.page_size {
+                while let Some(event) = events.next().await {
+                    ahead.push_back(event?);
+                }
+            }
+            let next = match ahead.pop_front() {
+                Some(event) => Some(event),
+                None => events.next().await.transpose()?,
+            };
+            Ok(next.map(|event| (event, (events, ahead, taken + 1))))
+        });
+        Ok(Replay { snapshot, events: EventStream::new(read) })
     };
     BeginsAtTheFirstPoll: read |right, options| {
         let right = right.clone();

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
-    AppendOptions, Error, EventMessage, EventStore, OpenOptions, Result, Session, SessionId, Settings,
+    AppendOptions, Clock, Error, EventMessage, EventStore, OpenOptions, Result, Session, SessionId, Settings,
 };
+
+use eventstore_kv::SystemClock;
 
 use crate::right::{Opening, Right};
 use crate::wrong::{Wrong, wrong};
@@ -100,6 +102,12 @@ wrong! {
         match right.session.as_ref().map(|session| session.session()) {
             Some(session) if session.expires_at <= right.clock.now() => Err(expired(right, session)),
             _ => Ok(appended),
+        }
+    };
+    ComparesWithTheSystemsClock: append |right, events, options| {
+        match right.session.as_ref().map(|session| session.session()) {
+            Some(session) if session.expires_at <= SystemClock.now() => Err(expired(right, session)),
+            _ => right.append(events, options).await,
         }
     };
     EndsSessionsThatLastTooLong: append |right, events, options| {

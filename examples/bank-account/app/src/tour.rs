@@ -154,7 +154,7 @@ async fn reopen(
     out: &mut impl Write,
 ) -> Result<Arc<dyn EventStoreProvider>, BoxError> {
     step(out, 7, "close, and open again from disk")?;
-    if keeps_nothing(url) {
+    if !provider.is_durable() {
         writeln!(
             out,
             "   left out: memory keeps nothing; run with a URL such as fjall:./data/bank-account to see it"
@@ -209,11 +209,6 @@ fn refused(
         )
         .into()),
     }
-}
-
-/// The one thing that this program has to know about a backend: whether there is anything to open again.
-fn keeps_nothing(url: &str) -> bool {
-    url.to_ascii_lowercase().starts_with("memory:")
 }
 
 fn start_of(snapshot: Version) -> String {

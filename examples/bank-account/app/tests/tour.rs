@@ -200,20 +200,28 @@ fn long_history_is_cut_and_says_so() {
     assert_eq!(ran.history()[39][0], "41");
 }
 
-#[cfg(any(feature = "fjall", feature = "sled"))]
 #[tokio::test]
 async fn directory_in_use_is_named_with_the_remedy() {
-    let scheme = if cfg!(feature = "fjall") { "fjall" } else { "sled" };
-    let directory = temporary_directory();
-    let url = format!("{scheme}:{}", directory.path().join("bank").display());
-    let holder = eventstores::connect(&url).await.expect("can be opened");
-    let error = run_in(directory.path(), &[&url]).error();
-    assert!(
-        error.contains("bank is in use") && error.contains("close it there first"),
-        "{error}"
-    );
-    holder.close().await.expect("can be closed");
-    run_in(directory.path(), &[&url]).succeeded();
+    for (scheme, is_on) in [
+        ("sled", cfg!(feature = "sled")),
+        ("fjall", cfg!(feature = "fjall")),
+        ("redb", cfg!(feature = "redb")),
+        ("lmdb", cfg!(feature = "lmdb")),
+    ] {
+        if !is_on {
+            continue;
+        }
+        let directory = temporary_directory();
+        let url = format!("{scheme}:{}", directory.path().join("bank").display());
+        let holder = eventstores::connect(&url).await.expect("can be opened");
+        let error = run_in(directory.path(), &[&url]).error();
+        assert!(
+            error.contains("bank is in use") && error.contains("close it there first"),
+            "{error}"
+        );
+        holder.close().await.expect("can be closed");
+        run_in(directory.path(), &[&url]).succeeded();
+    }
 }
 
 /// Another crate of the same build may turn a feature of the facade on, so a backend that this program does not ask
