@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("eventstore-abstractions", 0),
     ("kv-core", 0),
     ("eventstore-kv", 1),
+    ("eventstore-domain", 1),
     ("kv-memory", 1),
     ("kv-sled", 1),
     ("kv-fjall", 1),
@@ -24,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("eventstore-testkit", 2),
     ("bank-account-domain", 1),
     ("bank-account", 3),
+    ("dcb", 3),
     ("xtask", 3),
 ];
 
@@ -34,6 +36,7 @@ const ONLY: &[(&str, &str)] = &[
     ("kv-fjall", "kv-core"),
     ("kv-redb", "kv-core"),
     ("kv-lmdb", "kv-core"),
+    ("eventstore-domain", "eventstore-abstractions"),
     ("bank-account-domain", "eventstore-abstractions"),
 ];
 

@@ -9,6 +9,7 @@ const HEAVY: &[&str] = &[
     "bincode",
     "kv-core",
     "eventstore-kv",
+    "eventstore-domain",
     "kv-memory",
     "kv-sled",
     "kv-fjall",
@@ -44,13 +45,13 @@ pub(crate) fn check() -> Outcome {
 /// Lints the facade with no feature and with each feature alone, and tests what it refuses then; all of them together
 /// are linted and tested with the workspace. The example is tested on a backend that is not its default.
 pub(crate) fn features() -> Outcome {
-    for backend in [""].into_iter().chain(BACKENDS) {
+    for feature in ["", "domain"].into_iter().chain(BACKENDS) {
         let facade = [
             "-p",
             "eventstores",
             "--no-default-features",
             "--features",
-            backend,
+            feature,
         ];
         run(&[
             &["clippy"],

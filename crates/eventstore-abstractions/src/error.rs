@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 
 use crate::{
-    ContentType, ExpectedVersion, IdempotencyKey, SessionId, StreamId, Timestamp, TypeName, Version,
+    ContentType, ExpectedVersion, IdempotencyKey, Position, SessionId, StreamId, Timestamp, TypeName, Version,
 };
 
 /// A cause from below, kept as a source without naming its type.
@@ -183,6 +183,28 @@ pub enum Error {
         /// The version that the stream has.
         current: Version,
     },
+    /// An event matches what an append's condition excludes: read again and decide anew.
+    #[error(
+        "the event at position {position} matches what condition {condition} of the append excludes; read again and decide anew"
+    )]
+    AppendConditionFailed {
+        /// Which condition of the append, from 0.
+        condition: usize,
+        /// The position of an event that matches.
+        position: Position,
+    },
+    /// The stream was deleted for good: use another.
+    #[error("stream {stream} was deleted for good; use another")]
+    StreamDeleted {
+        /// The stream.
+        stream: StreamId,
+    },
+    /// This event log does not do what was asked of it: use a store that does.
+    #[error("this event log does not {what}; use a store that does")]
+    Unsupported {
+        /// What it does not do.
+        what: &'static str,
+    },
     /// The call itself is wrong: fix it as the text says.
     #[error("{reason}")]
     InvalidInput {
@@ -296,7 +318,10 @@ impl Error {
     /// Whether another writer was first: reading again and deciding anew may succeed.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::StoreVersionMismatch { .. })
+        matches!(
+            self,
+            Self::StoreVersionMismatch { .. } | Self::AppendConditionFailed { .. }
+        )
     }
 
     /// Whether the same call may succeed later, unchanged.

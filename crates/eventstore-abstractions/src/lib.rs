@@ -42,15 +42,20 @@ mod log;
 mod log_ext;
 mod message;
 mod metadata;
+mod multi;
 mod names;
+mod namespace;
 mod numbers;
 mod options;
 mod provider;
+mod query;
 mod recorded;
+mod retention;
 mod settings;
 mod store;
 mod store_ext;
 mod streams;
+mod subscription;
 mod text;
 pub mod typed;
 
@@ -66,17 +71,22 @@ pub use log::EventLog;
 pub use log_ext::EventLogExt;
 pub use message::{ContentType, EventMessage, Payload};
 pub use metadata::{ContextMetadata, MessageMetadata, Metadata};
-pub use names::{Database, StreamId, TypeName};
+pub use multi::{AppendCondition, MultiAppend, MultiAppended, StreamAppend};
+pub use names::{Database, StreamId, Tag, TypeName};
+pub use namespace::{Changes, Committed, MAX_KEY_BYTES, Namespace, NamespaceName, Requirement};
 pub use numbers::{ExpectedVersion, Position, Version};
 pub use options::{
     AppendOptions, Direction, Durability, LogReadOptions, OpenOptions, ReadOptions, Selection,
 };
 pub use provider::{EventStoreProvider, EventStoreProviderExt};
+pub use query::{Access, Query, QueryItem};
 pub use recorded::{Appended, History, RecordedEvent, Snapshot};
-pub use settings::Settings;
+pub use retention::{Deletion, Retention, Scavenged, StreamInfo};
+pub use settings::{Indexes, Settings};
 pub use store::{EventStore, Session};
 pub use store_ext::EventStoreExt;
 pub use streams::{EventStream, Replay};
+pub use subscription::{Notice, SubscribeFrom, SubscribeOptions, Subscription};
 
 #[doc(hidden)]
 pub mod private {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::text::text_type;
 use crate::typed::{EventSet, Json, PayloadCodec};
 use crate::{
-    CausationId, CorrelationId, IdempotencyId, MessageId, Metadata, RecordedEvent, Result, StreamId,
+    CausationId, CorrelationId, IdempotencyId, MessageId, Metadata, RecordedEvent, Result, StreamId, Tag,
     TypeName, UserId, Version,
 };
 
@@ -228,6 +228,22 @@ impl EventMessage {
     #[must_use]
     pub fn with_user_id(mut self, id: UserId) -> Self {
         self.metadata.context.user_id = Some(id);
+        self
+    }
+
+    /// Sets what the event is about, for queries and conditions across streams.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{EventMessage, Tag};
+    ///
+    /// let event = EventMessage::json("StudentSubscribed", &())?
+    ///     .with_tags([Tag::new("course:c1")?, Tag::new("student:s1")?]);
+    /// assert_eq!(event.metadata.context.tags.len(), 2);
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_tags(mut self, tags: impl IntoIterator<Item = Tag>) -> Self {
+        self.metadata.context.tags = tags.into_iter().collect();
         self
     }
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CausationId, CorrelationId, Database, IdempotencyId, MessageId, Scope, StreamId, Timestamp, TypeName,
-    UserId, UserSessionId, Version,
+    CausationId, CorrelationId, Database, IdempotencyId, MessageId, Scope, StreamId, Tag, Timestamp,
+    TypeName, UserId, UserSessionId, Version,
 };
 
 /// What is said about an event: what the message is, and in which context it arose.
@@ -77,11 +77,15 @@ pub struct ContextMetadata {
     pub idempotency_id: Option<IdempotencyId>,
     /// Labels for who may see or handle the event; at most [`MAX_SCOPES`](Self::MAX_SCOPES).
     pub scopes: Vec<Scope>,
+    /// What the event is about, for queries and conditions across streams; at most [`MAX_TAGS`](Self::MAX_TAGS).
+    pub tags: Vec<Tag>,
 }
 
 impl ContextMetadata {
     /// Most scopes of a message: they are stored with every event.
     pub const MAX_SCOPES: usize = 64;
+    /// Most tags of a message: each is an entry of an index.
+    pub const MAX_TAGS: usize = 64;
 }
 
 impl Metadata {

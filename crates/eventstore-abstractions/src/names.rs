@@ -37,7 +37,24 @@ text_type! {
     TypeName, "event type name", max 255
 }
 
+text_type! {
+    /// Says what an event is about, such as `course:c1`: what conditions and queries across streams look for. It is
+    /// compared byte by byte.
+    ///
+    /// ```
+    /// use eventstore_abstractions::Tag;
+    ///
+    /// let id = Tag::new("course:c1")?;
+    /// assert_eq!(id.as_str(), "course:c1");
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
+    Tag, "tag", max 255
+}
+
 impl TypeName {
+    /// The type of what stands in the log for an event that was removed; no event that is appended may have it.
+    pub const REMOVED: Self = Self(bytestring::ByteString::from_static("$removed"));
+
     pub(crate) fn from_static(name: &'static str) -> Result<Self> {
         crate::text::check("event type name", Self::MAX_BYTES, name)?;
         Ok(Self(bytestring::ByteString::from_static(name)))

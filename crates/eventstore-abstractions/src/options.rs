@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Error, ExpectedVersion, Position, Result, Version};
+use crate::{Error, ExpectedVersion, Position, Query, Result, Version};
 
 /// How a session is opened. Fields that are `None` take their value from the provider's
 /// [`Settings`](crate::Settings).
@@ -282,7 +282,7 @@ impl Default for ReadOptions {
 /// let everything = LogReadOptions::forward();
 /// assert!(everything.validate().is_ok());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogReadOptions {
     /// Position of the first event that is read. Forward, the read is empty when the log ends before
@@ -290,6 +290,8 @@ pub struct LogReadOptions {
     pub from: Position,
     /// The order.
     pub direction: Direction,
+    /// Which events are read.
+    pub query: Query,
     /// Most events that are read; no bound if `None`.
     pub limit: Option<u64>,
     /// About how many events are held in memory at a time, and as many again when it is read ahead: 1 to 10,000. What is
@@ -311,6 +313,7 @@ impl LogReadOptions {
         Self {
             from: position,
             direction,
+            query: Query::all(),
             limit: None,
             page_size,
         }
@@ -331,6 +334,12 @@ impl LogReadOptions {
         }
     }
 
+    /// Reads only events that match `query`.
+    #[must_use]
+    pub fn query(self, query: Query) -> Self {
+        Self { query, ..self }
+    }
+
     /// Reads at most `events` events.
     #[must_use]
     pub fn limit(self, events: u64) -> Self {
@@ -346,12 +355,13 @@ impl LogReadOptions {
         Self { page_size, ..self }
     }
 
-    /// Checks the page size.
+    /// Checks the page size and the query.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] when it is out of range.
+    /// [`Error::InvalidInput`] when the page size is out of range, or the query has too many names.
     pub fn validate(&self) -> Result<()> {
-        check_page_size(self.page_size)
+        check_page_size(self.page_size)?;
+        self.query.validate()
     }
 }
 

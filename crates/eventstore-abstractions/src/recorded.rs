@@ -1,7 +1,13 @@
 //! What a store gives back: recorded events, snapshots, outcomes.
 
+use bytes::Bytes;
+use uuid::Uuid;
+
 use crate::typed::{DomainEvent, PayloadCodec};
-use crate::{EventMessage, Position, Result, StreamId, Timestamp, Version};
+use crate::{
+    ContentType, EventMessage, MessageId, Metadata, Payload, Position, Result, StreamId, Timestamp, TypeName,
+    Version,
+};
 
 /// An event as it is stored: the message, plus what the store added.
 ///
@@ -52,6 +58,33 @@ impl RecordedEvent {
             recorded_at,
             message,
         }
+    }
+
+    /// What stands in the log for an event that was removed: its stream, version and position, so that nothing is
+    /// skipped, and no content.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{Position, RecordedEvent, StreamId, Version};
+    ///
+    /// let alice = StreamId::new("account", "alice")?;
+    /// let removed = RecordedEvent::removed(alice, Version::new(2), Position::new(7));
+    /// assert!(removed.is_removed() && removed.message.payload.bytes.is_empty());
+    /// # Ok::<(), eventstore_abstractions::Error>(())
+    /// ```
+    #[must_use]
+    pub fn removed(stream: StreamId, version: Version, position: Position) -> Self {
+        let (never, nothing) = (Timestamp::from_micros(0), MessageId::from_uuid(Uuid::nil()));
+        let message = EventMessage {
+            payload: Payload::new(ContentType::OCTET_STREAM, Bytes::new()),
+            metadata: Metadata::new_at(nothing, TypeName::REMOVED, never),
+        };
+        Self::new(stream, version, position, never, message)
+    }
+
+    /// Whether the event was removed: see [`removed`](Self::removed).
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.message.metadata.message.type_name == TypeName::REMOVED
     }
 }
 

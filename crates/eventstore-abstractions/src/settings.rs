@@ -26,6 +26,29 @@ pub struct Settings {
     pub session_timeout: Duration,
     /// How long opening waits while another session holds the stream; 5 seconds unless set.
     pub open_timeout: Duration,
+    /// What is indexed beside tags; nothing unless set.
+    pub indexes: Indexes,
+}
+
+/// What is indexed beside tags, which always are. An index makes queries read about what matches, and each append a
+/// little larger.
+///
+/// An index that is turned on holds from then on: events that were there before are found by looking at each of them.
+/// Turned off, and on again, it begins anew. Whoever shares a store has to open it with the same indexes.
+///
+/// ```
+/// use eventstore_abstractions::Settings;
+///
+/// let settings = Settings::default().index_types().index_categories();
+/// assert!(settings.indexes.types && settings.indexes.categories);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Indexes {
+    /// Event types.
+    pub types: bool,
+    /// Categories of streams.
+    pub categories: bool,
 }
 
 impl Settings {
@@ -58,6 +81,20 @@ impl Settings {
             open_timeout: timeout,
             ..self
         }
+    }
+
+    /// Indexes event types. See [`Indexes`] for an example.
+    #[must_use]
+    pub fn index_types(mut self) -> Self {
+        self.indexes.types = true;
+        self
+    }
+
+    /// Indexes the categories of streams. See [`Indexes`] for an example.
+    #[must_use]
+    pub fn index_categories(mut self) -> Self {
+        self.indexes.categories = true;
+        self
     }
 
     /// Checks the time-outs against their limits.
@@ -103,6 +140,7 @@ impl Settings {
             database: self.database.clone(),
             session_timeout: options.session_timeout.unwrap_or(self.session_timeout),
             open_timeout: options.open_timeout.unwrap_or(self.open_timeout),
+            indexes: self.indexes,
         };
         settings.validate()?;
         Ok(settings)
@@ -115,6 +153,7 @@ impl Default for Settings {
             database: Database::default(),
             session_timeout: Duration::from_secs(60),
             open_timeout: Duration::from_secs(5),
+            indexes: Indexes::default(),
         }
     }
 }

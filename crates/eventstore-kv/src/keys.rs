@@ -8,7 +8,9 @@
 //! that an engine would compare most keys to their end; and nothing is read in the order of names.
 
 use bytes::Bytes;
-use eventstore_abstractions::{Database, IdempotencyId, MessageId, Position, StreamId, Version};
+use eventstore_abstractions::{
+    Database, IdempotencyId, MessageId, NamespaceName, Position, StreamId, Version,
+};
 use kv_core::Scan;
 
 /// Ends a name. Names have no control characters, so none contains it.
@@ -31,6 +33,29 @@ enum Space {
     Message = 0x15,
     Idempotency = 0x16,
     Lease = 0x17,
+    TagPostings = 0x18,
+    TypePostings = 0x19,
+    CategoryPostings = 0x1a,
+    ScavengeCursor = 0x1b,
+    State = 0x20,
+}
+
+/// An index of a database's events, by names of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    Tags,
+    Types,
+    Categories,
+}
+
+impl Index {
+    fn space(self) -> Space {
+        match self {
+            Self::Tags => Space::TagPostings,
+            Self::Types => Space::TypePostings,
+            Self::Categories => Space::CategoryPostings,
+        }
+    }
 }
 
 struct Key(Vec<u8>);
@@ -127,6 +152,10 @@ pub(crate) fn lease(database: &Database, stream: &StreamId) -> Bytes {
     Key::in_stream(Space::Lease, database, stream, 0).done()
 }
 
+pub(crate) fn scavenge_cursor(database: &Database) -> Bytes {
+    Key::in_database(Space::ScavengeCursor, database, 0).done()
+}
+
 /// The runs of a stream that end with a version from `first` to `last`, both included. As runs are kept under the
 /// last of their versions, the first of these has `first` in it.
 pub(crate) fn runs(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
@@ -137,11 +166,11 @@ pub(crate) fn runs(database: &Database, stream: &StreamId, first: Version, last:
     )
 }
 
-/// The snapshots of a stream up to `last`, included.
-pub(crate) fn snapshots(database: &Database, stream: &StreamId, last: Version) -> Scan {
+/// The snapshots of a stream from `first` to `last`, both included.
+pub(crate) fn snapshots(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
     numbered(
         Key::in_stream(Space::Snapshot, database, stream, NUMBER_BYTES),
-        0,
+        first.get(),
         last.get(),
     )
 }
@@ -156,9 +185,81 @@ pub(crate) fn log_blocks(database: &Database, first: Position, last: Position) -
     )
 }
 
+/// The postings of `name` whose last position is `last`.
+pub(crate) fn postings(index: Index, database: &Database, name: &str, last: Position) -> Bytes {
+    postings_of(index, database, name).number(last.get())
+}
+
+/// The postings of `name` that end with a position from `first` to `last`, both included: the first of them has the
+/// first position from `first` on that is listed.
+pub(crate) fn postings_between(
+    index: Index,
+    database: &Database,
+    name: &str,
+    first: Position,
+    last: Position,
+) -> Scan {
+    numbered(postings_of(index, database, name), first.get(), last.get())
+}
+
+/// The postings of all names that begin with `prefix`, or with `after` those of names behind that one.
+pub(crate) fn postings_of_prefix(
+    index: Index,
+    database: &Database,
+    prefix: &str,
+    after: Option<&str>,
+) -> Scan {
+    let prefix_key = |name: &str| {
+        let mut key = Key::in_database(index.space(), database, name.len() + 1);
+        key.0.extend_from_slice(name.as_bytes());
+        key.0
+    };
+    let mut scan = Scan::prefix(prefix_key(prefix));
+    if let Some(after) = after {
+        // Just above everything that this name has, and below every longer one.
+        let mut start = prefix_key(after);
+        start.push(END + 1);
+        scan.start = start.into();
+    }
+    scan
+}
+
+/// The name in the key of postings.
+pub(crate) fn name_of_postings(key: &[u8]) -> Option<&str> {
+    let mut names = key.get(1..)?.split(|byte| *byte == END).skip(1);
+    std::str::from_utf8(names.next()?).ok()
+}
+
+fn postings_of(index: Index, database: &Database, name: &str) -> Key {
+    Key::in_database(index.space(), database, name.len() + 1 + NUMBER_BYTES).name(name)
+}
+
 /// The leases of all streams of all databases.
 pub(crate) fn leases() -> Scan {
     Scan::prefix(Key::new(Space::Lease, 0).done())
+}
+
+/// What the keys of a namespace begin with.
+pub(crate) fn state_prefix(database: &Database, namespace: &NamespaceName) -> Bytes {
+    let name = namespace.as_str();
+    let key = Key::in_database(Space::State, database, name.len() + 1);
+    key.name(name).done()
+}
+
+/// `key` of the namespace whose keys begin with `namespace`.
+pub(crate) fn state(namespace: &[u8], key: &[u8]) -> Bytes {
+    [namespace, key].concat().into()
+}
+
+/// The keys of a namespace that begin with `prefix` and are above `after`.
+pub(crate) fn states(namespace: &[u8], prefix: &[u8], after: Option<&[u8]>) -> Scan {
+    let mut scan = Scan::prefix(state(namespace, prefix));
+    if let Some(after) = after {
+        // The smallest key above another is that one with a zero byte behind it.
+        let above = [namespace, after, &[0]].concat();
+        scan.start = scan.start.max(above.into());
+    }
+    scan
 }
 
 fn numbered(prefix: Key, first: u64, last: u64) -> Scan {
@@ -177,7 +278,8 @@ pub(crate) fn number_of(key: &[u8]) -> Option<u64> {
 /// The key in words, for errors: which record it is, of what, and its number.
 pub(crate) fn describe(key: &[u8]) -> String {
     let named = |kind: &str, names: usize, rest: fn(&[u8]) -> String| {
-        let scatter = if names == 1 { 0 } else { SCATTER_BYTES };
+        // The keys of streams alone, which have three names, begin with it.
+        let scatter = if names == 3 { SCATTER_BYTES } else { 0 };
         let mut left = key.get(1 + scatter..)?;
         let mut words = kind.to_owned();
         for _ in 0..names {
@@ -193,6 +295,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let position =
         |left: &[u8]| number_of(left).map_or_else(String::new, |number| format!(", position {number}"));
     let id = |left: &[u8]| format!(", id {}", left.escape_ascii());
+    let rest = |left: &[u8]| format!(", key {}", left.escape_ascii());
     let text = match key.first().copied() {
         Some(byte) if byte == Space::Format as u8 => Some("the format of the store".to_owned()),
         Some(byte) if byte == Space::DatabaseHead as u8 => named("the head of database", 1, nothing),
@@ -203,6 +306,19 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(byte) if byte == Space::Message as u8 => named("the message entry of stream", 3, id),
         Some(byte) if byte == Space::Idempotency as u8 => named("the idempotency entry of stream", 3, id),
         Some(byte) if byte == Space::Lease as u8 => named("the lease of stream", 3, nothing),
+        Some(byte) if byte == Space::ScavengeCursor as u8 => {
+            named("the scavenge cursor of database", 1, nothing)
+        }
+        Some(byte) if byte == Space::TagPostings as u8 => {
+            named("the postings of database and tag", 2, position)
+        }
+        Some(byte) if byte == Space::TypePostings as u8 => {
+            named("the postings of database and type", 2, position)
+        }
+        Some(byte) if byte == Space::CategoryPostings as u8 => {
+            named("the postings of database and category", 2, position)
+        }
+        Some(byte) if byte == Space::State as u8 => named("the value of namespace", 2, rest),
         _ => None,
     };
     let hex = key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -214,6 +330,8 @@ pub(crate) fn describe(key: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use eventstore_abstractions::MAX_KEY_BYTES;
+
     use super::*;
 
     fn stream(category: &str, id: &str) -> StreamId {
@@ -250,6 +368,21 @@ mod tests {
     }
 
     #[test]
+    fn postings_of_names_that_are_prefixes_of_each_other_stay_apart() {
+        let database = Database::default();
+        let all = |name| postings_between(Index::Types, &database, name, Position::ZERO, Position::MAX);
+        let key = |name| postings(Index::Types, &database, name, Position::new(7));
+        let short = all("a");
+        for other in ["aa", "a ", "a\u{1f600}", "b"] {
+            assert!(key(other) < short.start || key(other) >= short.end, "{other}");
+        }
+        assert_eq!(name_of_postings(&key("a b")), Some("a b"));
+        let behind = postings_of_prefix(Index::Types, &database, "a", Some("a"));
+        assert!(key("a") < behind.start && key("b") >= behind.end);
+        assert!((behind.start..behind.end).contains(&key("a ")));
+    }
+
+    #[test]
     fn longest_key_fits_511_bytes() {
         let database = Database::new("d".repeat(Database::MAX_BYTES)).expect("valid");
         let stream = stream(
@@ -258,6 +391,10 @@ mod tests {
         );
         let id = IdempotencyId::new("k".repeat(IdempotencyId::MAX_BYTES)).expect("valid");
         assert!(idempotency(&database, &stream, &id).len() <= 511);
+        let namespace = NamespaceName::new("n".repeat(NamespaceName::MAX_BYTES)).expect("valid");
+        let prefix = state_prefix(&database, &namespace);
+        let longest = vec![0xff; MAX_KEY_BYTES];
+        assert!(states(&prefix, &longest, Some(&longest)).start.len() <= 511);
     }
 
     #[test]

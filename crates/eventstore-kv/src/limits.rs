@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use eventstore_abstractions::{ContextMetadata, Database, Error, EventMessage, Result, StreamId, Version};
+use eventstore_abstractions::{
+    ContextMetadata, Database, Error, EventMessage, Indexes, MultiAppend, Result, StreamId, TypeName, Version,
+};
 use kv_core::Capabilities;
 
 use crate::record::{MAX_COPIED_BYTES, message_bytes};
@@ -12,7 +14,7 @@ use crate::sequencer::MAX_BLOCK_BYTES;
 const OPERATIONS_PER_EVENT: usize = 3;
 /// Most keys that a write needs besides: condition and head of the database, head of the stream, block of the log, lease.
 const OPERATIONS_PER_WRITE: usize = 5;
-/// More bytes than any key, and than the record of a head or an entry, takes.
+/// More bytes than any key and the record of a head, an entry or a posting take.
 const BYTES_PER_OPERATION: usize = 640;
 
 /// What a write costs in a batch, not less than it will really be.
@@ -42,8 +44,14 @@ impl Cost {
         }
     }
 
-    pub(crate) fn of_events(events: &[EventMessage]) -> Self {
-        let keys = Self::of_keys(events.len() * OPERATIONS_PER_EVENT);
+    pub(crate) fn of_events(events: &[EventMessage], indexes: Indexes) -> Self {
+        let postings = events
+            .iter()
+            .map(|event| event.metadata.context.tags.len())
+            .sum::<usize>();
+        let types = if indexes.types { events.len() } else { 0 };
+        let categories = usize::from(indexes.categories && !events.is_empty());
+        let keys = Self::of_keys(events.len() * OPERATIONS_PER_EVENT + postings + types + categories);
         let bytes = events.iter().map(stored_bytes).sum::<usize>();
         // Each block of the log but the last one is filled.
         let blocks = Self {
@@ -66,12 +74,51 @@ fn stored_bytes(event: &EventMessage) -> usize {
 }
 
 /// Checks everything about an append that does not depend on what is stored.
-pub(crate) fn check_events(
+pub(crate) fn check_append(
+    database: &Database,
+    stream: &StreamId,
+    events: &[EventMessage],
+    indexes: Indexes,
+    capabilities: &Capabilities,
+) -> Result<Cost> {
+    check_events(database, stream, events, capabilities)?;
+    fitting(Cost::of_events(events, indexes), events.len(), capabilities)
+}
+
+/// The same for an append to several streams.
+pub(crate) fn check_append_all(
+    database: &Database,
+    append: &MultiAppend,
+    indexes: Indexes,
+    capabilities: &Capabilities,
+) -> Result<Cost> {
+    append.validate()?;
+    let (mut cost, mut events) = (Cost::default(), 0);
+    for part in &append.streams {
+        check_events(database, &part.stream, &part.events, capabilities)?;
+        cost = cost.plus(Cost::of_events(&part.events, indexes));
+        events += part.events.len();
+    }
+    fitting(cost, events, capabilities)
+}
+
+fn fitting(cost: Cost, events: usize, capabilities: &Capabilities) -> Result<Cost> {
+    if cost.fits(capabilities) {
+        return Ok(cost);
+    }
+    Err(Error::invalid(format!(
+        "an append of {events} events and about {} bytes is over this backend's limit of {} bytes and {} keys; \
+         split it into several appends",
+        cost.bytes, capabilities.max_batch_bytes, capabilities.max_batch_operations
+    )))
+}
+
+fn check_events(
     database: &Database,
     stream: &StreamId,
     events: &[EventMessage],
     capabilities: &Capabilities,
-) -> Result<Cost> {
+) -> Result<()> {
     let mut ids = HashSet::with_capacity(events.len());
     for event in events {
         check_message(database, stream, event, capabilities)?;
@@ -85,18 +132,7 @@ pub(crate) fn check_events(
             )));
         }
     }
-    let cost = Cost::of_events(events);
-    if !cost.fits(capabilities) {
-        return Err(Error::invalid(format!(
-            "an append of {} events and about {} bytes is over this backend's limit of {} bytes and {} keys; \
-             split it into several appends",
-            events.len(),
-            cost.bytes,
-            capabilities.max_batch_bytes,
-            capabilities.max_batch_operations
-        )));
-    }
-    Ok(cost)
+    Ok(())
 }
 
 /// Checks a snapshot of `stream`.
@@ -148,6 +184,13 @@ fn check_message(
             "a message has {scopes} scopes and at most {most} are possible; use fewer"
         )));
     }
+    check_tags(message)?;
+    if said.type_name == TypeName::REMOVED {
+        return Err(Error::invalid(format!(
+            "the type {} is that of removed events; give the message another",
+            TypeName::REMOVED
+        )));
+    }
     let bytes = message_bytes(message);
     if bytes > capabilities.max_value_bytes {
         return Err(Error::invalid(format!(
@@ -155,6 +198,25 @@ fn check_message(
              make the payload smaller, or keep large content elsewhere and store its address",
             said.type_name, capabilities.max_value_bytes
         )));
+    }
+    Ok(())
+}
+
+fn check_tags(message: &EventMessage) -> Result<()> {
+    let tags = &message.metadata.context.tags;
+    let most = ContextMetadata::MAX_TAGS;
+    if tags.len() > most {
+        return Err(Error::invalid(format!(
+            "a message has {} tags and at most {most} are possible; use fewer",
+            tags.len()
+        )));
+    }
+    for (at, tag) in tags.iter().enumerate() {
+        if tags[..at].contains(tag) {
+            return Err(Error::invalid(format!(
+                "a message has the tag {tag} twice; give it each tag once"
+            )));
+        }
     }
     Ok(())
 }

@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
-    AppendOptions, Appended, Clock, Database, EventLog, EventMessage, EventStream, IdempotencyKey,
-    LogReadOptions, Position, ReadOptions, Replay, Result, Snapshot, StreamId, Version,
+    Access, AppendOptions, Appended, Clock, Database, Deletion, EventLog, EventMessage, EventStream,
+    ExpectedVersion, IdempotencyKey, Indexes, LogReadOptions, MultiAppend, MultiAppended, Namespace,
+    NamespaceName, Position, Query, ReadOptions, Replay, Result, Retention, Scavenged, Snapshot, StreamId,
+    StreamInfo, SubscribeOptions, Subscription, Version,
 };
-use kv_core::Capabilities;
+use kv_core::{Capabilities, KeyValueStore};
 use tokio::sync::oneshot;
 
 use crate::hold::Writer;
 use crate::limits::{self, Cost};
+use crate::namespace::State;
 use crate::reader::Reader;
-use crate::sequencer::{Action, Append, Reply, Request, Sequencer};
-use crate::{log_reader, stream_reader};
+use crate::sequencer::{Action, Append, AppendAll, LifeChange, Reply, Request, Sequencer};
+use crate::subscription::{self, Tails};
+use crate::{keys, life, log_reader, query, scavenger, stream_reader};
 
 /// Snapshots that one commit removes at most.
 const MAX_CLEARED: usize = 1_000;
@@ -24,8 +28,12 @@ const MAX_CLEARED: usize = 1_000;
 pub(crate) struct Core {
     pub(crate) reader: Reader,
     pub(crate) sequencer: Sequencer,
+    /// For what is no write to a stream: the removal of what is not kept.
+    pub(crate) engine: Arc<dyn KeyValueStore>,
+    pub(crate) tails: Arc<Tails>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) capabilities: Capabilities,
+    pub(crate) indexes: Indexes,
 }
 
 impl Core {
@@ -49,19 +57,29 @@ impl Core {
         events: Vec<EventMessage>,
         options: AppendOptions,
     ) -> Result<Appended> {
-        let cost = limits::check_events(database, stream, &events, &self.capabilities)?;
+        let cost = limits::check_append(database, stream, &events, self.indexes, &self.capabilities)?;
         let AppendOptions {
             expected, durability, ..
         } = options;
         let action = Action::Append(Append {
             writer,
-            events,
+            events: Arc::new(events),
             expected,
             durability,
         });
         match self.ask(database, stream, action, cost).await? {
             Reply::Appended(appended) => Ok(appended),
             other => unreachable!("an append is not answered with {other:?}"),
+        }
+    }
+
+    async fn append_all(&self, database: &Database, append: MultiAppend) -> Result<MultiAppended> {
+        let cost = limits::check_append_all(database, &append, self.indexes, &self.capabilities)?;
+        let (first, append) = AppendAll::new(database, append);
+        let action = Action::AppendAll(Box::new(append));
+        match self.ask(database, &first, action, cost).await? {
+            Reply::AppendedAll(appended) => Ok(appended),
+            other => unreachable!("an append to several streams is not answered with {other:?}"),
         }
     }
 
@@ -111,6 +129,26 @@ impl Core {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Changes which events of a stream are kept. Nothing of it stays in memory.
+    async fn change_life(&self, database: &Database, stream: &StreamId, change: LifeChange) -> Result<()> {
+        self.ask(database, stream, Action::Life(change), Cost::of_keys(1))
+            .await?;
+        self.reader.cache().forget(&keys::stream_head(database, stream));
+        Ok(())
+    }
+
+    /// Leaves out for ever the events of a stream that are too old now. It returns the first version that is kept.
+    pub(crate) async fn exclude_aged(&self, database: &Database, stream: &StreamId) -> Result<Version> {
+        let head = self.reader.stream_head(database, stream).await?;
+        let first = life::first_kept(&self.reader, database, stream, &head).await?;
+        let Some(seen) = head.life.filter(|_| first > head.first()) else {
+            return Ok(head.first());
+        };
+        let change = LifeChange::Exclude { seen, first };
+        self.change_life(database, stream, change).await?;
+        Ok(self.reader.stream_head(database, stream).await?.first())
     }
 }
 
@@ -177,10 +215,7 @@ impl EventLog for Log {
     }
 
     async fn snapshot_versions(&self, stream: &StreamId) -> Result<Vec<Version>> {
-        self.core
-            .reader
-            .snapshot_versions(&self.database, stream, usize::MAX)
-            .await
+        self.core.reader.usable_snapshots(&self.database, stream).await
     }
 
     async fn clear_snapshot(&self, stream: &StreamId, version: Version) -> Result<()> {
@@ -193,5 +228,58 @@ impl EventLog for Log {
         self.core
             .clear_snapshots(&self.database, stream, Writer::Free)
             .await
+    }
+
+    async fn stream_info(&self, stream: &StreamId) -> Result<StreamInfo> {
+        let (reader, database) = (&self.core.reader, &self.database);
+        let head = reader.stream_head(database, stream).await?;
+        let first = life::first_kept(reader, database, stream, &head).await?;
+        Ok(StreamInfo::new(
+            Version::new(head.version),
+            first,
+            head.retention(),
+            head.deletion(),
+        ))
+    }
+
+    async fn set_retention(&self, stream: &StreamId, retention: Retention) -> Result<()> {
+        life::check(&retention)?;
+        // What is too old by what was asked for before is not kept again.
+        self.core.exclude_aged(&self.database, stream).await?;
+        let change = LifeChange::Retain(retention);
+        self.core.change_life(&self.database, stream, change).await
+    }
+
+    async fn delete_stream(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedVersion,
+        deletion: Deletion,
+    ) -> Result<()> {
+        let change = LifeChange::Delete { expected, deletion };
+        self.core.change_life(&self.database, stream, change).await
+    }
+
+    async fn scavenge(&self, events: u64) -> Result<Scavenged> {
+        scavenger::scavenge(&self.core, &self.database, events).await
+    }
+
+    async fn append_all(&self, append: MultiAppend) -> Result<MultiAppended> {
+        self.core.append_all(&self.database, append).await
+    }
+
+    async fn explain(&self, query: &Query) -> Result<Access> {
+        query.validate()?;
+        let head = self.core.reader.database_head(&self.database).await?;
+        Ok(query::access(query, &head))
+    }
+
+    fn subscribe(&self, options: SubscribeOptions) -> Subscription {
+        subscription::subscribe(&self.core, &self.database, options)
+    }
+
+    fn namespace(&self, name: &NamespaceName) -> Arc<dyn Namespace> {
+        let engine = Arc::clone(self.core.reader.engine());
+        Arc::new(State::new(engine, &self.database, name.clone()))
     }
 }

@@ -7,13 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::{mem, vec};
 
-use eventstore_abstractions::{Direction, Error, EventStream, RecordedEvent, Result};
+use eventstore_abstractions::{Direction, Error, EventStream, RecordedEvent, Result, Version};
 use futures_util::Stream;
 use kv_core::Scan;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::record::Run;
+use crate::record::{Run, Segment};
 
 /// Bytes that one event of a page may have on average: what is above is left to the next page.
 const BYTES_PER_EVENT: usize = 1 << 10;
@@ -36,24 +36,42 @@ pub(crate) trait Pages: Send + Sized + 'static {
     }
 }
 
-/// Events of one run, in the direction of the read.
+/// Events of a page, in the direction of the read.
 pub(crate) enum Piece {
+    /// Of one run.
     Forward(Run),
-    Backward(vec::IntoIter<RecordedEvent>),
+    Decoded(vec::IntoIter<RecordedEvent>),
 }
 
 impl Piece {
     pub(crate) fn new(run: Run, direction: Direction) -> Result<Self> {
         Ok(match direction {
             Direction::Forward => Self::Forward(run),
-            Direction::Backward => Self::Backward(run.reversed()?.into_iter()),
+            Direction::Backward => Self::Decoded(run.reversed()?.into_iter()),
         })
     }
 
-    fn next(&mut self) -> Option<Result<RecordedEvent>> {
+    /// What stands in the log for the events of `segment` that have the versions `first` to `last`.
+    pub(crate) fn removed(
+        segment: &Segment,
+        (first, last): (Version, Version),
+        direction: Direction,
+    ) -> Self {
+        let removed = |version| {
+            let position = segment.position_of(Version::new(version));
+            RecordedEvent::removed(segment.stream.clone(), Version::new(version), position)
+        };
+        let mut events = (first.get()..=last.get()).map(removed).collect::<Vec<_>>();
+        if direction == Direction::Backward {
+            events.reverse();
+        }
+        Self::Decoded(events.into_iter())
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Result<RecordedEvent>> {
         match self {
             Self::Forward(run) => run.next(),
-            Self::Backward(events) => events.next().map(Ok),
+            Self::Decoded(events) => events.next().map(Ok),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::options::Options;
 use crate::reader::Reader;
 use crate::record::{Record, StoreFormat};
 use crate::sequencer::Sequencer;
+use crate::subscription::Tails;
 use crate::{keys, session};
 
 /// The layout of the keys that this version writes and reads.
@@ -86,12 +87,27 @@ impl Provider {
         if !capabilities.shared {
             end_all_sessions(engine.as_ref()).await.map_err(open_error)?;
         }
-        let reader = Reader::new(Arc::clone(&engine), options.stream_cache_bytes);
+        let reader = Reader::new(
+            Arc::clone(&engine),
+            options.stream_cache_bytes,
+            Arc::clone(&options.clock),
+        );
+        let tails = Arc::new(Tails::new());
+        let sequencer = Sequencer::start(
+            Arc::clone(&engine),
+            reader.clone(),
+            Arc::clone(&tails),
+            &options,
+            settings.indexes,
+        )?;
         let core = Core {
-            sequencer: Sequencer::start(engine, reader.clone(), &options)?,
+            sequencer,
+            tails,
+            engine,
             reader,
             clock: options.clock,
             capabilities,
+            indexes: settings.indexes,
         };
         Ok(Self {
             core: Arc::new(core),

@@ -4,29 +4,40 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use eventstore_abstractions::{
-    Appended, Database, Error, IdempotencyKey, Position, RecordedEvent, Result, Snapshot, StreamId, Version,
+    Appended, Clock, Database, Error, IdempotencyKey, Position, RecordedEvent, Result, Snapshot, StreamId,
+    Timestamp, Version,
 };
 use kv_core::{KeyValueStore, Page, Scan};
 
 use crate::error::open_error;
 use crate::idempotency::Earlier;
-use crate::keys;
 use crate::record::{
     self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, StreamHead, decode_snapshot,
 };
 use crate::stream_cache::StreamCache;
+use crate::{keys, life};
 
 /// Reads records of one engine. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     engine: Arc<dyn KeyValueStore>,
     cache: Arc<StreamCache>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Reader {
-    pub(crate) fn new(engine: Arc<dyn KeyValueStore>, cache_bytes: usize) -> Self {
+    pub(crate) fn new(engine: Arc<dyn KeyValueStore>, cache_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         let cache = Arc::new(StreamCache::new(cache_bytes));
-        Self { engine, cache }
+        Self { engine, cache, clock }
+    }
+
+    /// What time it is, for how old events are.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<dyn KeyValueStore> {
+        &self.engine
     }
 
     /// The short streams that are kept in memory.
@@ -42,7 +53,7 @@ impl Reader {
         self.engine.scan(scan).await.map_err(open_error)
     }
 
-    async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
+    pub(crate) async fn get(&self, key: &[u8]) -> Result<Option<Bytes>> {
         self.engine.get(key).await.map_err(open_error)
     }
 
@@ -126,8 +137,13 @@ impl Reader {
             .transpose()
     }
 
-    /// The run that has the version, which exists.
-    pub(crate) async fn run(&self, database: &Database, stream: &StreamId, version: Version) -> Result<Run> {
+    /// The run that has the version, which the stream has reached; `None` when it was removed.
+    pub(crate) async fn run(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        version: Version,
+    ) -> Result<Option<Run>> {
         let page = self
             .scan(keys::runs(database, stream, version, Version::MAX).max_items(1))
             .await?;
@@ -135,30 +151,57 @@ impl Reader {
         let run = entry
             .map(|entry| Run::open(&entry.key, &entry.value, stream.clone()))
             .transpose()?;
-        run.filter(|run| run.first_version() <= version)
-            .ok_or_else(|| record::missing(&keys::run(database, stream, version)))
+        if let Some(run) = run.filter(|run| run.first_version() <= version) {
+            return Ok(Some(run));
+        }
+        // The head says that something is not kept any more before it is removed.
+        let head = self.stream_head(database, stream).await?;
+        if version < head.first() {
+            return Ok(None);
+        }
+        Err(record::missing(&keys::run(database, stream, version)))
     }
 
-    /// The event of a version that exists.
+    /// The event of a version that the stream has reached; `None` when it was removed.
     pub(crate) async fn event(
         &self,
         database: &Database,
         stream: &StreamId,
         version: Version,
-    ) -> Result<RecordedEvent> {
-        let mut run = self.run(database, stream, version).await?;
+    ) -> Result<Option<RecordedEvent>> {
+        let Some(mut run) = self.run(database, stream, version).await? else {
+            return Ok(None);
+        };
         run.select(version, version)?;
-        run.next().expect("the run has the version")
+        run.next().transpose()
     }
 
-    /// The newest snapshot that is not above `version`.
+    /// The newest snapshot that is of use and not above `version`.
     pub(crate) async fn snapshot(
         &self,
         database: &Database,
         stream: &StreamId,
         version: Version,
     ) -> Result<Option<Snapshot>> {
-        let scan = keys::snapshots(database, stream, version).reverse().max_items(1);
+        match self.first_usable_snapshot(database, stream).await? {
+            Some(first) => self.snapshot_from(database, stream, first, version).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The newest snapshot from the version `first` to the version `last`.
+    pub(crate) async fn snapshot_from(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+        first: Version,
+        last: Version,
+    ) -> Result<Option<Snapshot>> {
+        if first > last {
+            return Ok(None);
+        }
+        let scan = keys::snapshots(database, stream, first, last);
+        let scan = scan.reverse().max_items(1);
         let page = self.scan(scan).await?;
         page.entries
             .first()
@@ -166,15 +209,38 @@ impl Reader {
             .transpose()
     }
 
-    /// The versions of snapshots, ascending, at most `limit` of them. Each record is checked on the way.
+    /// The lowest version at which a snapshot is of use; `None` when there are no snapshots.
+    async fn first_usable_snapshot(&self, database: &Database, stream: &StreamId) -> Result<Option<Version>> {
+        let head = self.stream_head(database, stream).await?;
+        if !head.has_snapshots {
+            return Ok(None);
+        }
+        let first = life::first_kept(self, database, stream, &head).await?;
+        Ok(Some(head.first_usable_snapshot(first)))
+    }
+
+    /// The versions of the snapshots that are of use, ascending.
+    pub(crate) async fn usable_snapshots(
+        &self,
+        database: &Database,
+        stream: &StreamId,
+    ) -> Result<Vec<Version>> {
+        match self.first_usable_snapshot(database, stream).await? {
+            Some(first) => self.snapshot_versions(database, stream, first, usize::MAX).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The versions of snapshots from `first` on, ascending, at most `limit` of them. Each record is checked on the way.
     pub(crate) async fn snapshot_versions(
         &self,
         database: &Database,
         stream: &StreamId,
+        first: Version,
         limit: usize,
     ) -> Result<Vec<Version>> {
         let mut versions = Vec::new();
-        let mut next = Some(keys::snapshots(database, stream, Version::MAX));
+        let mut next = Some(keys::snapshots(database, stream, first, Version::MAX));
         while let Some(scan) = next.take().filter(|_| versions.len() < limit) {
             let page = self.scan(scan).await?;
             for entry in page.entries.iter().take(limit - versions.len()) {
@@ -233,13 +299,17 @@ impl Reader {
                 (found.map(|entry| entry.last_version()), events)
             }
         };
-        let Some(last) = last else {
+        // An id whose event was removed is not known any more.
+        let event = match last {
+            Some(last) => self.event(database, stream, Version::new(last)).await?,
+            None => None,
+        };
+        let Some(event) = event else {
             return Err(Error::IdempotencyIdNotFound {
                 stream: stream.clone(),
                 key: id.clone(),
             });
         };
-        let event = self.event(database, stream, Version::new(last)).await?;
         Ok(Appended::new(event.version, event.position, events))
     }
 }

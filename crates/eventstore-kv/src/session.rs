@@ -196,7 +196,7 @@ impl EventStore for SessionStore {
         self.check().await?;
         self.core
             .reader
-            .snapshot_versions(&self.database, &self.stream, usize::MAX)
+            .usable_snapshots(&self.database, &self.stream)
             .await
     }
 

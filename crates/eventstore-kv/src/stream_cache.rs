@@ -61,6 +61,14 @@ impl StreamCache {
             kept.bytes -= bytes_of(&key, &runs);
         }
     }
+
+    /// Keeps nothing of a stream any more, some of whose events are not kept.
+    pub(crate) fn forget(&self, head_key: &[u8]) {
+        let mut kept = self.kept.lock();
+        if let Some((key, runs)) = kept.streams.pop_entry(head_key) {
+            kept.bytes -= bytes_of(&key, &runs);
+        }
+    }
 }
 
 impl fmt::Debug for StreamCache {

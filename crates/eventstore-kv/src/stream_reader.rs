@@ -1,4 +1,6 @@
 //! Reads the events of one stream, page by page.
+//!
+//! A read begins at the first event that is kept. What is removed while it goes on is left out, too.
 
 use std::collections::VecDeque;
 use std::future;
@@ -10,10 +12,10 @@ use eventstore_abstractions::{
 use futures_util::stream;
 use kv_core::Scan;
 
-use crate::keys;
 use crate::pages::{Pages, Piece, page_of};
 use crate::reader::Reader;
 use crate::record::{self, Run};
+use crate::{keys, life};
 
 /// Reads `stream` as `options` say: up to the version that it has now.
 pub(crate) async fn read(
@@ -26,6 +28,7 @@ pub(crate) async fn read(
     let head_key = keys::stream_head(database, stream);
     let head = reader.stream_head_at(database, stream, &head_key).await?;
     let current = Version::new(head.version);
+    let kept = life::first_kept(&reader, database, stream, &head).await?;
     let events = |reader, (first, last), direction| Rest {
         head_key: head_key.clone(),
         whole: (direction == Direction::Forward && first == Version::FIRST && last == current).then(Vec::new),
@@ -47,7 +50,7 @@ pub(crate) async fn read(
             last,
             direction,
         } => {
-            let range = (first.max(Version::FIRST), last.min(current));
+            let range = (first.max(kept), last.min(current));
             Ok(Replay {
                 snapshot: None,
                 events: events(reader, range, direction).into_events(),
@@ -63,13 +66,12 @@ pub(crate) async fn read(
         Selection::Replay { as_of, snapshots } => {
             let last = as_of.unwrap_or(current);
             let snapshot = if snapshots && head.has_snapshots {
-                reader.snapshot(database, stream, last).await?
+                let usable = head.first_usable_snapshot(kept);
+                reader.snapshot_from(database, stream, usable, last).await?
             } else {
                 None
             };
-            let first = snapshot
-                .as_ref()
-                .map_or(Version::FIRST, |snapshot| snapshot.version.next());
+            let first = snapshot.as_ref().map_or(kept, |snapshot| snapshot.version.next());
             Ok(Replay {
                 snapshot,
                 events: events(reader, (first, last), Direction::Forward).into_events(),
@@ -78,7 +80,7 @@ pub(crate) async fn read(
     }
 }
 
-/// What is left of a read: events `first` to `last`, both included, every one of which exists.
+/// What is left of a read: events `first` to `last`, both included, every one of which was kept when it began.
 struct Rest {
     reader: Reader,
     database: Database,
@@ -100,24 +102,35 @@ struct Rest {
 }
 
 impl Pages for Rest {
-    /// Every version of the range must be there, so that nothing is skipped.
+    /// Every version of the range must be there, unless it was removed meanwhile, so that nothing is skipped.
     async fn next_page(&mut self) -> Result<Option<VecDeque<Piece>>> {
-        if self.first > self.last {
-            return Ok(None);
-        }
         if !self.is_begun {
             self.is_begun = true;
             if let Some(pieces) = self.cached()? {
                 return Ok(Some(pieces));
             }
         }
-        if !self.is_reading {
-            self.is_reading = true;
-            self.next = Some(self.begin().await?);
+        while self.first <= self.last {
+            if !self.is_reading {
+                self.is_reading = true;
+                self.next = self.begin().await?;
+            }
+            let pieces = match self.next.take() {
+                Some(scan) => self.read(scan).await?,
+                None => VecDeque::new(),
+            };
+            if !pieces.is_empty() {
+                return Ok(Some(pieces));
+            }
+            self.pass_removed().await?;
         }
-        let Some(scan) = self.next.take() else {
-            return Err(self.missing());
-        };
+        Ok(None)
+    }
+}
+
+impl Rest {
+    /// A page of `scan`: none when what comes next is not there.
+    async fn read(&mut self, scan: Scan) -> Result<VecDeque<Piece>> {
         let left = self.last.get() - self.first.get() + 1;
         let page = self.reader.scan(page_of(scan, left.min(self.page_size))).await?;
         let mut pieces = VecDeque::with_capacity(page.entries.len());
@@ -129,24 +142,39 @@ impl Pages for Rest {
             if let Some(whole) = &mut self.whole {
                 whole.push(run.clone());
             }
-            pieces.push_back(self.take(run)?);
+            match self.take(run)? {
+                Some(piece) => pieces.push_back(piece),
+                None => {
+                    self.whole = None;
+                    break;
+                }
+            }
         }
         self.next = page.next;
         // A stream of several pages is too long to be kept.
         if let Some(whole) = self.whole.take().filter(|_| self.first > self.last) {
             self.reader.cache().keep(&self.head_key, whole);
         }
-        if pieces.is_empty() {
+        Ok(pieces)
+    }
+
+    /// Moves on past what was removed since the read began, where the next event is not there: it is lost if it must be.
+    async fn pass_removed(&mut self) -> Result<()> {
+        let head = self
+            .reader
+            .stream_head_at(&self.database, &self.stream, &self.head_key)
+            .await?;
+        if head.first() <= self.wanted() {
             return Err(self.missing());
         }
-        Ok(Some(pieces))
+        self.first = self.first.max(head.first());
+        self.is_reading = false;
+        Ok(())
     }
-}
 
-impl Rest {
     /// What is in memory of a forward read.
     fn cached(&mut self) -> Result<Option<VecDeque<Piece>>> {
-        if self.direction == Direction::Backward {
+        if self.direction == Direction::Backward || self.first > self.last {
             return Ok(None);
         }
         let Some(runs) = self.reader.cache().runs(&self.head_key) else {
@@ -156,7 +184,7 @@ impl Rest {
         let mut pieces = VecDeque::with_capacity(runs.len());
         for run in runs.iter() {
             if run.last_version() >= first && run.first_version() <= last {
-                pieces.push_back(self.take(run.clone())?);
+                pieces.extend(self.take(run.clone())?);
             }
         }
         if self.first <= self.last
@@ -168,42 +196,42 @@ impl Rest {
         Ok((!pieces.is_empty()).then_some(pieces))
     }
 
-    /// The scan of the runs that have the range.
-    async fn begin(&self) -> Result<Scan> {
+    /// The scan of the runs that have the range; `None` when its first one was removed.
+    async fn begin(&self) -> Result<Option<Scan>> {
         let runs = |last| keys::runs(&self.database, &self.stream, self.first, last);
         match self.direction {
-            Direction::Forward => Ok(runs(self.current)),
-            Direction::Backward if self.last == self.current => Ok(runs(self.current).reverse()),
+            Direction::Forward => Ok(Some(runs(self.current))),
+            Direction::Backward if self.last == self.current => Ok(Some(runs(self.current).reverse())),
             Direction::Backward => {
                 let run = self.reader.run(&self.database, &self.stream, self.last).await?;
-                Ok(runs(run.last_version()).reverse())
+                Ok(run.map(|run| runs(run.last_version()).reverse()))
             }
         }
     }
 
-    /// What the read wants of the next run, and moves on past it.
-    fn take(&mut self, mut run: Run) -> Result<Piece> {
-        let wanted = match self.direction {
-            Direction::Forward => self.first,
-            Direction::Backward => self.last,
-        };
-        if !(run.first_version()..=run.last_version()).contains(&wanted) {
-            return Err(self.missing());
+    /// What the read wants of the next run, and moves on past it; `None` when it does not continue the read.
+    fn take(&mut self, mut run: Run) -> Result<Option<Piece>> {
+        if !(run.first_version()..=run.last_version()).contains(&self.wanted()) {
+            return Ok(None);
         }
         run.select(self.first, self.last)?;
         match self.direction {
             Direction::Forward => self.first = run.last_version().next(),
             Direction::Backward => self.last = Version::new(run.first_version().get() - 1),
         }
-        Piece::new(run, self.direction)
+        Piece::new(run, self.direction).map(Some)
+    }
+
+    /// The version that comes next.
+    fn wanted(&self) -> Version {
+        match self.direction {
+            Direction::Forward => self.first,
+            Direction::Backward => self.last,
+        }
     }
 
     fn missing(&self) -> Error {
-        let wanted = match self.direction {
-            Direction::Forward => self.first,
-            Direction::Backward => self.last,
-        };
-        record::missing(&keys::run(&self.database, &self.stream, wanted))
+        record::missing(&keys::run(&self.database, &self.stream, self.wanted()))
     }
 }
 

@@ -63,6 +63,16 @@ impl Seed {
         FIXED.map(Self).into_iter().chain([from_env]).collect()
     }
 
+    /// The number, for tests that make their choices from it.
+    ///
+    /// ```
+    /// assert_eq!(eventstore_testkit::seed::Seed::new(7).number(), 7);
+    /// ```
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// The random choices that follow from this seed.
     pub(crate) fn rng(self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.0)

@@ -7,6 +7,7 @@ use eventstore_testkit::{kv, provider};
 const EVENT_LOG: &str = include_str!("../../eventstore-abstractions/src/log.rs");
 const EVENT_STORE: &str = include_str!("../../eventstore-abstractions/src/store.rs");
 const EVENT_STORE_PROVIDER: &str = include_str!("../../eventstore-abstractions/src/provider.rs");
+const NAMESPACE: &str = include_str!("../../eventstore-abstractions/src/namespace.rs");
 const KEY_VALUE_STORE: &str = include_str!("../../kv-core/src/lib.rs");
 
 /// The documented items of `pub trait NAME` in `source`, the trait itself first: what is declared, and
@@ -76,6 +77,7 @@ fn contract_lists_of_the_event_store_name_provider_cases() {
     check(EVENT_LOG, "EventLog", &cases);
     check(EVENT_STORE, "EventStore", &cases);
     check(EVENT_STORE_PROVIDER, "EventStoreProvider", &cases);
+    check(NAMESPACE, "Namespace", &cases);
 }
 
 #[test]

@@ -61,6 +61,7 @@
 //! | append with an expected version, and read, without a session | [`EventLog`], [`EventLogExt`] |
 //! | own a stream exclusively for a while | [`EventStoreProviderExt::open`], [`EventStore`], [`EventStoreExt`] |
 //! | write events as Rust types | [`typed`], [`event_set!`] |
+//! | follow the log with consumers and projections | the module `domain`, with the feature of that name |
 //! | know what failed and what to do about it | [`Error`] |
 //!
 //! A domain library should depend on `eventstore-abstractions` alone, which has every type and trait named here;
@@ -74,13 +75,20 @@ pub use connect::{connect, connect_with};
 
 #[doc(inline)]
 pub use eventstore_abstractions::{
-    AppendOptions, Appended, BoxError, Bytes, CausationId, Clock, ContentType, ContextMetadata,
-    CorrelationId, Database, Direction, Durability, Error, EventLog, EventLogExt, EventMessage, EventStore,
-    EventStoreExt, EventStoreProvider, EventStoreProviderExt, EventStream, ExpectedVersion, HeldBy, History,
-    IdempotencyId, IdempotencyKey, LogReadOptions, MessageId, MessageMetadata, Metadata, OpenOptions,
-    Payload, Position, ReadOptions, RecordedEvent, Replay, Result, Scope, Selection, Session, SessionId,
-    Settings, Snapshot, StreamId, Timestamp, TypeName, UserId, UserSessionId, Version, event_set, typed,
+    Access, AppendCondition, AppendOptions, Appended, BoxError, Bytes, CausationId, Changes, Clock,
+    Committed, ContentType, ContextMetadata, CorrelationId, Database, Deletion, Direction, Durability, Error,
+    EventLog, EventLogExt, EventMessage, EventStore, EventStoreExt, EventStoreProvider,
+    EventStoreProviderExt, EventStream, ExpectedVersion, HeldBy, History, IdempotencyId, IdempotencyKey,
+    Indexes, LogReadOptions, MAX_KEY_BYTES, MessageId, MessageMetadata, Metadata, MultiAppend, MultiAppended,
+    Namespace, NamespaceName, Notice, OpenOptions, Payload, Position, Query, QueryItem, ReadOptions,
+    RecordedEvent, Replay, Requirement, Result, Retention, Scavenged, Scope, Selection, Session, SessionId,
+    Settings, Snapshot, StreamAppend, StreamId, StreamInfo, SubscribeFrom, SubscribeOptions, Subscription,
+    Tag, Timestamp, TypeName, UserId, UserSessionId, Version, event_set, typed,
 };
+
+#[cfg(feature = "domain")]
+#[doc(inline)]
+pub use eventstore_domain as domain;
 
 /// The example in the repository's README compiles.
 #[cfg(all(doctest, feature = "fjall"))]

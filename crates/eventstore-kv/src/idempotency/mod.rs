@@ -4,6 +4,8 @@
 //! its head has it. An event with a greater id was not appended before, which costs no read; and because each run
 //! says the newest id up to its end, the event is found again by a search through the runs. Only an event with an id
 //! of another kind, or whose id came out of order, has an entry of its own.
+//!
+//! When an event is removed, its id is not known any more: the append is a new one.
 
 mod search;
 
@@ -31,6 +33,26 @@ pub(crate) enum Verdict {
     Done(Appended),
     /// An id was used before, at a version, with other content.
     Conflict { key: IdempotencyKey, version: Version },
+}
+
+/// What is stored where an append may have been done before.
+enum Stored {
+    /// Its events: this was its outcome.
+    Same(Appended),
+    Differs,
+    /// Some of it was removed.
+    Removed,
+}
+
+impl Stored {
+    /// The verdict on an append whose `key` was used at `version`, if that is still known.
+    fn verdict(self, key: IdempotencyKey, version: Version) -> Option<Verdict> {
+        match self {
+            Self::Same(appended) => Some(Verdict::Done(appended)),
+            Self::Differs => Some(Verdict::Conflict { key, version }),
+            Self::Removed => None,
+        }
+    }
 }
 
 /// Whether `id` comes after all ids that a stream with this newest one has, as far as they tell their time.
@@ -77,26 +99,28 @@ impl Earlier<'_> {
         if let Some((at, version)) = self.first_known(events, suspects, entries).await? {
             let known = &events[at];
             // The append that was done before began with the same event.
-            if at == 0
-                && let Some(done) = self.repeated(version, events, true).await?
-            {
-                return Ok(Verdict::Done(done));
-            }
+            let stored = match at {
+                0 => self.stored(version, events, true).await?,
+                _ => Stored::Differs,
+            };
             let key = known.id().into();
-            return Ok(Verdict::Conflict { key, version });
+            if let Some(verdict) = stored.verdict(key, version) {
+                return Ok(verdict);
+            }
         }
         for id in idempotency_ids(events) {
             let key = keys::idempotency(self.database, self.stream, id);
             let Some(value) = entries.get(&key) else { continue };
             let entry = IdempotencyEntry::open(&key, value)?;
             let version = Version::new(entry.first_version);
-            if entry.events == events.len() as u64
-                && let Some(done) = self.repeated(version, events, false).await?
-            {
-                return Ok(Verdict::Done(done));
+            let stored = if entry.events == events.len() as u64 {
+                self.stored(version, events, false).await?
+            } else {
+                Stored::Differs
+            };
+            if let Some(verdict) = stored.verdict(id.clone().into(), version) {
+                return Ok(verdict);
             }
-            let key = id.clone().into();
-            return Ok(Verdict::Conflict { key, version });
         }
         Ok(Verdict::New)
     }
@@ -143,32 +167,28 @@ impl Earlier<'_> {
         Ok(first)
     }
 
-    /// The outcome of the append that stored `events` from `first` on, if that is what is stored there. With
-    /// `same_ids` the ids must agree, too.
-    async fn repeated(
-        &self,
-        first: Version,
-        events: &[EventMessage],
-        same_ids: bool,
-    ) -> Result<Option<Appended>> {
+    /// What is stored from `first` on, compared with `events`. With `same_ids` the ids must agree, too.
+    async fn stored(&self, first: Version, events: &[EventMessage], same_ids: bool) -> Result<Stored> {
         let count = events.len() as u64;
         let last = first.advanced_by(count - 1);
         if last.get() > self.head.version {
-            return Ok(None);
+            return Ok(Stored::Differs);
         }
         let mut given = events.iter();
-        let mut outcome = None;
+        let mut outcome = Stored::Differs;
         let mut next = first;
         while next <= last {
-            let mut run = self.reader.run(self.database, self.stream, next).await?;
+            let Some(mut run) = self.reader.run(self.database, self.stream, next).await? else {
+                return Ok(Stored::Removed);
+            };
             run.select(next, last)?;
             for (stored, event) in run.by_ref().zip(given.by_ref()) {
                 let stored = stored?;
                 let same_id = !same_ids || stored.message.id() == event.id();
                 if !same_id || !stored.message.same_content(event) {
-                    return Ok(None);
+                    return Ok(Stored::Differs);
                 }
-                outcome = Some(Appended::new(stored.version, stored.position, count));
+                outcome = Stored::Same(Appended::new(stored.version, stored.position, count));
                 next = stored.version.next();
             }
         }

@@ -30,22 +30,26 @@ impl<'a> Search<'a> {
     /// The version of the event with `id`, which is not above the stream's newest one.
     pub(super) async fn find(&mut self, id: MessageId) -> Result<Option<Version>> {
         let run = match self.found.take() {
-            Some(run) if reaches(&run, id)? => run,
+            Some(run) if reaches(&run, id)? => Some(run),
             Some(run) => {
                 self.from = run.last_version().next();
                 self.first_that_reaches(id).await?
             }
             None => self.first_that_reaches(id).await?,
         };
+        let Some(run) = run else { return Ok(None) };
         let at = run.ids()?.into_iter().position(|found| found == id);
         let version = at.map(|at| run.first_version().advanced_by(at as u64));
         self.found = Some(run);
         Ok(version)
     }
 
-    /// The first run from `self.from` on whose newest id is not below `id`; the stream's last run is one.
-    async fn first_that_reaches(&mut self, id: MessageId) -> Result<Run> {
-        let mut run = self.run(Version::new(self.earlier.head.version)).await?;
+    /// The first run from `self.from` on whose newest id is not below `id`; the stream's last run is one. Runs that were
+    /// removed do not reach any id. There is `None` when the last one was removed.
+    async fn first_that_reaches(&mut self, id: MessageId) -> Result<Option<Run>> {
+        let Some(mut run) = self.run(Version::new(self.earlier.head.version)).await? else {
+            return Ok(None);
+        };
         let mut step = 1;
         // Back until a run does not reach the id.
         while run.first_version() > self.from {
@@ -54,28 +58,27 @@ impl<'a> Search<'a> {
                 .get()
                 .saturating_sub(step)
                 .max(self.from.get());
-            let before = self.run(Version::new(back)).await?;
-            if !reaches(&before, id)? {
-                self.from = before.last_version().next();
-                break;
+            match self.run(Version::new(back)).await? {
+                Some(before) if reaches(&before, id)? => run = before,
+                before => {
+                    self.from = end_of(before, back);
+                    break;
+                }
             }
-            run = before;
             step *= 2;
         }
         // Between `self.from`, which may be the first that reaches it, and `run`, which reaches it.
         while self.from < run.first_version() {
             let middle = self.from.get().midpoint(run.first_version().get() - 1);
-            let middle = self.run(Version::new(middle)).await?;
-            if reaches(&middle, id)? {
-                run = middle;
-            } else {
-                self.from = middle.last_version().next();
+            match self.run(Version::new(middle)).await? {
+                Some(reaching) if reaches(&reaching, id)? => run = reaching,
+                passed => self.from = end_of(passed, middle),
             }
         }
-        Ok(run)
+        Ok(Some(run))
     }
 
-    async fn run(&self, version: Version) -> Result<Run> {
+    async fn run(&self, version: Version) -> Result<Option<Run>> {
         let Earlier {
             reader,
             database,
@@ -84,6 +87,11 @@ impl<'a> Search<'a> {
         } = self.earlier;
         reader.run(database, stream, version).await
     }
+}
+
+/// The version behind the run that was looked for at `version`.
+fn end_of(run: Option<Run>, version: u64) -> Version {
+    run.map_or(Version::new(version), |run| run.last_version()).next()
 }
 
 fn reaches(run: &Run, id: MessageId) -> Result<bool> {

@@ -1,7 +1,7 @@
 //! The record of a block of the log: what was appended, in the order of its positions.
 //!
 //! Short runs stand in the block as a copy, so that the log is read in one sequence; long ones are named, so that
-//! they are not stored twice.
+//! they are not stored twice. Of a run that was removed only its place in the sequence stays.
 
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
@@ -29,6 +29,8 @@ enum PlaceRecord<'a> {
     Copied(&'a [u8]),
     /// In its own record, of about so many bytes.
     Stored(u64),
+    /// Nowhere any more.
+    Removed,
 }
 
 /// A block that is being written.
@@ -53,6 +55,7 @@ pub(crate) struct Segment {
 pub(crate) enum Place {
     Copied(Box<Run>),
     Stored { bytes: u64 },
+    Removed,
 }
 
 impl NewBlock {
@@ -88,6 +91,28 @@ impl NewBlock {
 /// The segments of the block in the record `value` under `key`, in the order of their positions.
 pub(crate) fn open_block(key: &Bytes, value: &Bytes) -> Result<Vec<Segment>> {
     segments(key, value).map_err(|damage| damage.of(key))
+}
+
+/// The block in the record `value` under `key`, with nothing of the events of the segments `removed`, which are given by
+/// their numbers. Their streams, versions and positions stay.
+pub(crate) fn block_without(key: &Bytes, value: &Bytes, removed: &[usize]) -> Result<Bytes> {
+    let rewritten = || {
+        let mut left = body_of(key, value)?;
+        let mut block = NewBlock::new();
+        for at in 0.. {
+            if left.is_empty() {
+                break;
+            }
+            let (mut segment, bytes) = borrow_fields::<SegmentRecord<'_>>(left)?;
+            left = &left[bytes..];
+            if removed.contains(&at) {
+                segment.run = PlaceRecord::Removed;
+            }
+            encode_fields(&segment, &mut block.body);
+        }
+        Ok(block.seal(key))
+    };
+    rewritten().map_err(|damage: Damage| damage.of(key))
 }
 
 fn segments(key: &Bytes, value: &Bytes) -> Result<Vec<Segment>, Damage> {
@@ -138,6 +163,7 @@ impl Segment {
                 )?))
             }
             PlaceRecord::Stored(bytes) => Place::Stored { bytes },
+            PlaceRecord::Removed => Place::Removed,
         };
         let (events, position) = (record.events, Position::ZERO);
         Ok(Self {

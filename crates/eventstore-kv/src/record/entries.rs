@@ -1,6 +1,7 @@
 //! The small records: heads, leases and the entries by which an append is recognised.
 
 use bincode::{BorrowDecode, Encode};
+use eventstore_abstractions::Indexes;
 
 use super::Record;
 
@@ -18,6 +19,20 @@ pub(crate) struct DatabaseHead {
     pub(crate) position: u64,
     /// Grows with every write to the database, also of snapshots and leases. Fencing tokens are taken from it.
     pub(crate) revision: u64,
+    /// The index of event types has every event after this position; without it there is none.
+    pub(crate) types_after: Option<u64>,
+    /// The same for categories of streams.
+    pub(crate) categories_after: Option<u64>,
+}
+
+impl DatabaseHead {
+    /// Begins the indexes that are asked for, unless there are, and ends the others.
+    pub(crate) fn index(&mut self, asked: Indexes) {
+        let position = self.position;
+        let after = |is_asked: bool, after: Option<u64>| is_asked.then(|| after.unwrap_or(position));
+        self.types_after = after(asked.types, self.types_after);
+        self.categories_after = after(asked.categories, self.categories_after);
+    }
 }
 
 /// Where a stream ends.
@@ -28,6 +43,29 @@ pub(crate) struct StreamHead {
     pub(crate) newest_id: Option<[u8; 16]>,
     /// Whether a snapshot was ever taken: without one, a read need not look for it.
     pub(crate) has_snapshots: bool,
+    /// What became of its events; `None` as long as all of them are kept, whatever comes. See [`crate::life`].
+    pub(crate) life: Option<Life>,
+}
+
+/// Which events of a stream are kept, and whether it was deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct Life {
+    /// The first version that is kept, whatever its age; it never falls. Runs that end below it may be gone.
+    pub(crate) first: u64,
+    /// The version that it had when it was deleted last; 0 if it never was.
+    pub(crate) deleted_at: u64,
+    pub(crate) deleted: Option<Deleted>,
+    pub(crate) truncate_before: Option<u64>,
+    pub(crate) max_count: Option<u64>,
+    /// Microseconds.
+    pub(crate) max_age: Option<u64>,
+}
+
+/// How a stream was deleted that nothing was appended to since.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, BorrowDecode)]
+pub(crate) enum Deleted {
+    Soft,
+    Hard,
 }
 
 /// Which session holds a stream.
@@ -53,9 +91,17 @@ pub(crate) struct IdempotencyEntry {
     pub(crate) events: u64,
 }
 
+/// Where the removal of events has come to in a database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct ScavengeCursor {
+    /// The last position that was looked at; 0 when the next look begins anew.
+    pub(crate) position: u64,
+}
+
 impl Record<'_> for StoreFormat {}
 impl Record<'_> for DatabaseHead {}
 impl Record<'_> for StreamHead {}
 impl Record<'_> for Lease {}
 impl Record<'_> for MessageEntry {}
 impl Record<'_> for IdempotencyEntry {}
+impl Record<'_> for ScavengeCursor {}

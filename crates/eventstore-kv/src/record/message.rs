@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 /// More than the fixed fields of a record and the lengths of its texts can take.
 const FIXED_BYTES: usize = 192;
-/// More than the length of a scope takes.
-const SCOPE_BYTES: usize = 4;
+/// More than the length of a scope or a tag takes.
+const LENGTH_BYTES: usize = 4;
 
 #[derive(Encode, BorrowDecode)]
 pub(super) struct MessageRecord<'a> {
@@ -41,6 +41,7 @@ struct ContextRecord<'a> {
     received_at: Option<i64>,
     sequence_number: Option<u64>,
     scopes: Vec<&'a str>,
+    tags: Vec<&'a str>,
 }
 
 /// The common content types take one byte.
@@ -79,9 +80,14 @@ pub(crate) fn message_bytes(message: &EventMessage) -> usize {
     let scopes = context
         .scopes
         .iter()
-        .map(|scope| scope.as_str().len() + SCOPE_BYTES)
+        .map(|scope| scope.as_str().len() + LENGTH_BYTES)
         .sum::<usize>();
-    FIXED_BYTES + texts + scopes + message.payload.bytes.len()
+    let tags = context
+        .tags
+        .iter()
+        .map(|tag| tag.as_str().len() + LENGTH_BYTES)
+        .sum::<usize>();
+    FIXED_BYTES + texts + scopes + tags + message.payload.bytes.len()
 }
 
 impl<'a> MessageRecord<'a> {
@@ -140,6 +146,7 @@ impl<'a> ContextRecord<'a> {
             received_at: context.received_at.map(Timestamp::as_micros),
             sequence_number: context.sequence_number.map(Version::get),
             scopes: context.scopes.iter().map(AsRef::as_ref).collect(),
+            tags: context.tags.iter().map(AsRef::as_ref).collect(),
         };
         (!record.is_empty()).then_some(record)
     }
@@ -155,7 +162,7 @@ impl<'a> ContextRecord<'a> {
         ];
         let has_text = self.domain.is_some() || texts.iter().any(Option::is_some);
         let has_number = self.received_at.is_some() || self.sequence_number.is_some();
-        !has_text && !has_number && self.scopes.is_empty()
+        !has_text && !has_number && self.scopes.is_empty() && self.tags.is_empty()
     }
 
     fn decode(self, metadata: &mut Metadata, buffer: &Bytes) -> Result<(), Error> {
@@ -187,6 +194,11 @@ impl<'a> ContextRecord<'a> {
         context.sequence_number = self.sequence_number.map(Version::new);
         context.scopes = self
             .scopes
+            .iter()
+            .map(|text| share(text).try_into())
+            .collect::<Result<_, _>>()?;
+        context.tags = self
+            .tags
             .iter()
             .map(|text| share(text).try_into())
             .collect::<Result<_, _>>()?;

@@ -7,8 +7,10 @@
 mod block;
 mod entries;
 mod message;
+mod postings;
 mod run;
 mod snapshot;
+mod state;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
@@ -17,11 +19,16 @@ use eventstore_abstractions::Error;
 
 use crate::keys;
 
-pub(crate) use block::{MAX_COPIED_BYTES, NewBlock, Place, Segment, open_block};
-pub(crate) use entries::{DatabaseHead, IdempotencyEntry, Lease, MessageEntry, StoreFormat, StreamHead};
+pub(crate) use block::{MAX_COPIED_BYTES, NewBlock, Place, Segment, block_without, open_block};
+pub(crate) use entries::{
+    DatabaseHead, Deleted, IdempotencyEntry, Lease, Life, MessageEntry, ScavengeCursor, StoreFormat,
+    StreamHead,
+};
 pub(crate) use message::message_bytes;
+pub(crate) use postings::{Posting, open_postings, seal_postings};
 pub(crate) use run::{EncodedRun, Run};
 pub(crate) use snapshot::{decode_snapshot, encode_snapshot};
+pub(crate) use state::{STATE_OVERHEAD_BYTES, open_state, seal_state};
 
 /// The first byte of every record. A change of any field's form gets a new one, and the old one stays readable.
 const FORMAT: u8 = 1;

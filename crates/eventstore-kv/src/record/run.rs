@@ -141,6 +141,16 @@ impl Run {
         Version::new(self.version + u64::from(self.left) - 1)
     }
 
+    /// When its events were accepted.
+    pub(crate) fn recorded_at(&self) -> Timestamp {
+        self.recorded_at
+    }
+
+    /// The position of the last event that is left.
+    pub(crate) fn last_position(&self) -> Position {
+        Position::new(self.position + u64::from(self.left) - 1)
+    }
+
     /// How many events are left.
     pub(crate) fn events(&self) -> u64 {
         u64::from(self.left)

@@ -5,8 +5,8 @@ mod document;
 use std::collections::BTreeMap;
 
 use eventstore_abstractions::{
-    ContentType, CorrelationId, Database, EventMessage, IdempotencyId, MessageId, Metadata, Payload,
-    Position, RecordedEvent, Scope, StreamId, Timestamp, TypeName, UserId, Version,
+    ContentType, CorrelationId, Database, EventMessage, IdempotencyId, MessageId, Metadata, NamespaceName,
+    Payload, Position, RecordedEvent, Scope, StreamId, Tag, Timestamp, TypeName, UserId, Version,
 };
 use uuid::Uuid;
 
@@ -36,6 +36,7 @@ fn full_message() -> EventMessage {
         Scope::new("audit").expect("valid"),
         Scope::new("eu").expect("valid"),
     ];
+    context.tags = vec![Tag::new("account:alice").expect("valid")];
     EventMessage {
         payload: Payload::new(ContentType::new("text/plain").expect("valid"), "hello"),
         metadata,
@@ -153,6 +154,33 @@ fn block_gives_its_segments_in_order() {
 }
 
 #[test]
+fn block_keeps_the_places_of_what_is_removed() {
+    let key = keys::log_block(&Database::default(), Position::new(12));
+    let mut block = NewBlock::new();
+    block.push(&stream(), Version::new(7), 1, &run_of(&[full_message()]));
+    block.push(&stream(), Version::new(10), 3, &run_of(&vec![full_message(); 60]));
+    let value = block.seal(&key);
+    let places = |removed: &[usize]| {
+        let rewritten = block_without(&key, &value, removed).expect("decodes");
+        let segments = open_block(&key, &rewritten).expect("decodes");
+        let places = segments.iter().map(|segment| {
+            let is_removed = matches!(segment.run, Place::Removed);
+            (
+                segment.last_version.get(),
+                segment.position.get(),
+                segment.events,
+                is_removed,
+            )
+        });
+        places.collect::<Vec<_>>()
+    };
+    assert_eq!(places(&[]), [(7, 9, 1, false), (10, 10, 3, false)]);
+    assert_eq!(places(&[0]), [(7, 9, 1, true), (10, 10, 3, false)]);
+    assert_eq!(places(&[0, 1]), [(7, 9, 1, true), (10, 10, 3, true)]);
+    assert_eq!(block_without(&key, &value, &[]).expect("decodes"), value);
+}
+
+#[test]
 fn block_that_contradicts_itself_is_told() {
     let run = run_of(&[full_message()]);
     for (last_position, last_version, events) in [(9, 7, 2), (9, 1, 2), (0, 7, 1), (9, 7, 0), (8, 7, 1)] {
@@ -214,7 +242,7 @@ fn right_checksum_around_wrong_fields_is_told() {
     assert!(told(&[]).contains("fewer than any record"));
     assert!(told(&[2, 0, 0]).contains("format is 2"));
     assert!(told(&[FORMAT, 0]).contains("cannot be decoded"));
-    assert!(told(&[FORMAT, 0, 0, 0]).contains("1 bytes after"));
+    assert!(told(&[FORMAT, 0, 0, 0, 0, 0]).contains("1 bytes after"));
 }
 
 #[derive(Debug, bincode::BorrowDecode)]
@@ -245,6 +273,38 @@ fn text_that_breaks_the_rules_of_its_type_is_told() {
     assert!(error.to_string().contains("key 6b"), "{error}");
 }
 
+fn posting(first: u64, last: u64, type_name: &str) -> Posting<'_> {
+    Posting {
+        first: Position::new(first),
+        last: Position::new(last),
+        type_name,
+    }
+}
+
+#[test]
+fn postings_come_back_from_the_last_to_the_first() {
+    let last = Position::new(u64::MAX);
+    let key = keys::postings(keys::Index::Tags, &Database::default(), "a", last);
+    let postings = [posting(1, 1, "A"), posting(2, 7, "B"), posting(9, u64::MAX, "A")];
+    let value = seal_postings(&key, &postings);
+    let opened = open_postings(&key, &value).expect("decodes");
+    assert!(opened.iter().eq(postings.iter().rev()), "{opened:?}");
+    let bytes = postings.iter().map(Posting::bytes).sum::<usize>();
+    assert!(value.len() <= 1 + bytes + CHECKSUM_BYTES);
+}
+
+#[test]
+fn postings_that_contradict_themselves_are_told() {
+    let key = |last| keys::postings(keys::Index::Tags, &Database::default(), "a", Position::new(last));
+    let seal = |key: &[u8], body: &[u8]| seal_body(key, [&[FORMAT], body].concat());
+    // No posting; one without events; a gap, and more events, than there are positions.
+    for body in [&[][..], &[0, 0, 0], &[9, 1, 0], &[0, 9, 0], &[0, 1, 0, 0, 7, 0]] {
+        let key = key(7);
+        let error = open_postings(&key, &seal(&key, body)).expect_err("contradicts itself");
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+}
+
 fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
     let (database, stream) = (Database::default(), stream());
     let mut golden = BTreeMap::new();
@@ -259,6 +319,8 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
         DatabaseHead {
             position: 300,
             revision: 70_000,
+            types_after: Some(200),
+            categories_after: None,
         }
         .seal(key)
     });
@@ -277,9 +339,43 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
             version: 8,
             newest_id: Some(*full_message().id().as_uuid().as_bytes()),
             has_snapshots: true,
+            life: None,
         }
         .seal(key)
     });
+    add(
+        "stream-head-with-life",
+        keys::stream_head(&database, &stream),
+        &|key| {
+            StreamHead {
+                version: 8,
+                newest_id: None,
+                has_snapshots: false,
+                life: Some(Life {
+                    first: 9,
+                    deleted_at: 8,
+                    deleted: Some(Deleted::Hard),
+                    truncate_before: Some(3),
+                    max_count: Some(1_000),
+                    max_age: Some(60_000_000),
+                }),
+            }
+            .seal(key)
+        },
+    );
+    add("scavenge-cursor", keys::scavenge_cursor(&database), &|key| {
+        ScavengeCursor { position: 300 }.seal(key)
+    });
+    add(
+        "log-block-of-removed",
+        keys::log_block(&database, Position::new(9)),
+        &|key| {
+            let mut block = NewBlock::new();
+            block.push(&stream, Version::new(7), 1, &run_of(&[minimal_message()]));
+            let key = Bytes::copy_from_slice(key);
+            block_without(&key, &block.seal(&key), &[0]).expect("decodes")
+        },
+    );
     add("lease", keys::lease(&database, &stream), &|key| {
         let (session, owner) = ([7; 16], "pid 42".to_owned());
         Lease {
@@ -317,6 +413,25 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
         keys::snapshot(&database, &stream, Version::new(7)),
         &|key| encode_snapshot(key, Timestamp::from_micros(11), &full_message()),
     );
+    let postings = |index, name| keys::postings(index, &database, name, Position::new(12));
+    add(
+        "tag-postings",
+        postings(keys::Index::Tags, "account:alice"),
+        &|key| seal_postings(key, &[posting(9, 9, "T"), posting(11, 12, "Deposited")]),
+    );
+    add(
+        "type-postings",
+        postings(keys::Index::Types, "Deposited"),
+        &|key| seal_postings(key, &[posting(10, 12, "")]),
+    );
+    add(
+        "category-postings",
+        postings(keys::Index::Categories, "account"),
+        &|key| seal_postings(key, &[posting(9, 12, "")]),
+    );
+    let balances = NamespaceName::new("balances").expect("valid");
+    let key = keys::state(&keys::state_prefix(&database, &balances), b"alice");
+    add("namespace-value", key, &|key| seal_state(key, b"500"));
     golden
 }
 

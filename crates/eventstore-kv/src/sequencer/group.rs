@@ -20,11 +20,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(capabilities: &Capabilities) -> Self {
-        let limits = Limits {
-            durable_leases: capabilities.shared,
-            record_bytes: capabilities.max_value_bytes,
-        };
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             plan: Plan::new(limits),
             requests: Vec::new(),

@@ -3,14 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use eventstore_abstractions::{Database, Result, Version};
+use eventstore_abstractions::{AppendCondition, Database, Position, Result, Version};
 use lru::LruCache;
 
 use super::plan::Plan;
-use super::request::{Action, Request};
+use super::request::{Action, Part, Request};
 use crate::error::repeated;
 use crate::idempotency::{self, Earlier, Verdict, is_newer, is_sorted_by_time};
 use crate::keys;
+use crate::log_reader;
 use crate::reader::Reader;
 use crate::record::{DatabaseHead, Lease, Record, StreamHead};
 
@@ -33,6 +34,12 @@ pub(super) struct DatabaseState {
 pub(super) enum Facts {
     None,
     Append(Verdict),
+    AppendAll {
+        /// One for each stream.
+        verdicts: Vec<Verdict>,
+        /// The first condition that an event fails which is stored or about to be, and where that event is.
+        excluded: Option<(usize, Position)>,
+    },
     Snapshots(Vec<Version>),
 }
 
@@ -41,8 +48,9 @@ pub(super) enum Facts {
 pub(super) struct KnownRequest {
     /// Where its database is in the plan.
     pub(super) database: usize,
-    /// Where its stream is in the plan.
+    /// Where its stream is in the plan, or the first of them.
     pub(super) stream: usize,
+    pub(super) others: Vec<usize>,
     pub(super) facts: Result<Facts>,
 }
 
@@ -118,7 +126,9 @@ pub(super) async fn gather(
     for request in requests {
         let lookup = sources.lookup(plan, request);
         if let Some(lookup) = &lookup {
-            wanted.extend(lookup.entry_keys(request));
+            for (part, found) in request.parts().zip(lookup.parts()) {
+                wanted.extend(found.entry_keys(&request.database, part));
+            }
         }
         lookups.push(lookup);
     }
@@ -129,16 +139,17 @@ pub(super) async fn gather(
             known.push(None);
             continue;
         };
-        let facts = match plan.damage(lookup.database, lookup.stream) {
+        let damage = lookup
+            .parts()
+            .find_map(|part| plan.damage(lookup.database, part.stream));
+        let facts = match damage {
             Some(error) => Err(repeated(error)),
-            None => {
-                let head = &plan.stream_in(lookup.stream).base;
-                lookup.facts(sources.reader, request, head, &entries).await
-            }
+            None => sources.facts(plan, request, &lookup, &entries).await,
         };
         known.push(Some(KnownRequest {
             database: lookup.database,
-            stream: lookup.stream,
+            stream: lookup.first.stream,
+            others: lookup.rest.iter().map(|part| part.stream).collect(),
             facts,
         }));
     }
@@ -149,6 +160,14 @@ pub(super) async fn gather(
 #[derive(Debug)]
 struct Lookup {
     database: usize,
+    first: PartLookup,
+    /// Those of an append to several streams.
+    rest: Vec<PartLookup>,
+}
+
+/// What must be looked up for one stream.
+#[derive(Debug)]
+struct PartLookup {
     stream: usize,
     /// Events of an append whose ids may be in the stream, by their number.
     events: Vec<usize>,
@@ -214,11 +233,14 @@ impl Sources<'_> {
 
     /// Adds the streams of `requests` to the plan, reading in one call what is not cached.
     async fn streams(&mut self, plan: &mut Plan, requests: &[Request]) -> kv_core::Result<()> {
-        let mut read: Vec<&Request> = Vec::new();
+        let mut read: Vec<(&Database, Part<'_>)> = Vec::new();
         let mut seen = HashSet::new();
         let mut wanted = Vec::new();
-        for request in requests {
-            let key = &request.head_key;
+        for (request, part) in requests
+            .iter()
+            .flat_map(|request| request.parts().map(move |part| (request, part)))
+        {
+            let key = part.head_key;
             if plan.stream_at(key).is_some() {
                 continue;
             }
@@ -228,18 +250,18 @@ impl Sources<'_> {
             } else if let Some(state) = self.cache.streams.get(key) {
                 plan.add_stream(key.clone(), Ok(state.clone()));
             } else if seen.insert(key) {
-                read.push(request);
+                read.push((&request.database, part));
                 wanted.push(key.clone());
-                wanted.push(keys::lease(&request.database, &request.stream));
+                wanted.push(keys::lease(&request.database, part.stream));
             }
         }
         if wanted.is_empty() {
             return Ok(());
         }
         let values = self.reader.get_many(&wanted).await?;
-        for (request, values) in read.into_iter().zip(values.chunks(2)) {
-            let key = &request.head_key;
-            let state = stream_state(self.reader, request, &values[0], &values[1]).await;
+        for ((database, part), values) in read.into_iter().zip(values.chunks(2)) {
+            let key = part.head_key;
+            let state = stream_state(self.reader, database, part, &values[0], &values[1]).await;
             if let Ok(state) = &state {
                 self.cache.put_stream(key, state);
             }
@@ -251,40 +273,50 @@ impl Sources<'_> {
     /// What must be looked up for `request`; `None` when that is what the flying plan is about to write.
     fn lookup(&self, plan: &Plan, request: &Request) -> Option<Lookup> {
         let database = plan.database_at(&request.database)?;
-        let stream = plan.stream_at(&request.head_key)?;
+        let clears = matches!(
+            request.action,
+            Action::ClearSnapshot { .. } | Action::ClearSnapshots { .. }
+        );
+        if clears
+            && self
+                .flying
+                .is_some_and(|flying| flying.stream_at(&request.head_key).is_some())
+        {
+            return None;
+        }
+        let mut parts = request.parts().map(|part| self.lookup_part(plan, part));
+        Some(Lookup {
+            database,
+            first: parts.next()??,
+            rest: parts.collect::<Option<_>>()?,
+        })
+    }
+
+    fn lookup_part(&self, plan: &Plan, part: Part<'_>) -> Option<PartLookup> {
+        let stream = plan.stream_at(part.head_key)?;
         let flying = self
             .flying
-            .and_then(|flying| Some(flying.stream_in(flying.stream_at(&request.head_key)?)));
-        let mut lookup = Lookup {
-            database,
-            stream,
-            events: Vec::new(),
-        };
-        match (&request.action, flying) {
-            (Action::Append(append), flying) => {
-                let newest = plan.stream_in(stream).base.newest_id();
-                for (event, at) in append.events.iter().zip(0..) {
-                    let id = event.id();
-                    if is_newer(id, newest) {
-                        continue;
-                    }
-                    match flying {
-                        Some(flying) if flying.appends(id) => return None,
-                        Some(flying) if is_newer(id, flying.base.newest_id()) => {}
-                        // It has to be searched for among runs that are not there yet.
-                        Some(_) if is_sorted_by_time(id) => return None,
-                        _ => lookup.events.push(at),
-                    }
-                }
-                let mut ids = idempotency::idempotency_ids(&append.events);
-                if flying.is_some_and(|flying| ids.any(|id| flying.uses(id))) {
-                    return None;
-                }
+            .and_then(|flying| Some(flying.stream_in(flying.stream_at(part.head_key)?)));
+        let newest = plan.stream_in(stream).base.newest_id();
+        let mut events = Vec::new();
+        for (event, at) in part.events.iter().zip(0..) {
+            let id = event.id();
+            if is_newer(id, newest) {
+                continue;
             }
-            (Action::ClearSnapshot { .. } | Action::ClearSnapshots { .. }, Some(_)) => return None,
-            _ => {}
+            match flying {
+                Some(flying) if flying.appends(id) => return None,
+                Some(flying) if is_newer(id, flying.base.newest_id()) => {}
+                // It has to be searched for among runs that are not there yet.
+                Some(_) if is_sorted_by_time(id) => return None,
+                _ => events.push(at),
+            }
         }
-        Some(lookup)
+        let mut ids = idempotency::idempotency_ids(part.events);
+        if flying.is_some_and(|flying| ids.any(|id| flying.uses(id))) {
+            return None;
+        }
+        Some(PartLookup { stream, events })
     }
 
     /// Reads, in one call, the entries of ids.
@@ -298,62 +330,120 @@ impl Sources<'_> {
     }
 }
 
-impl Lookup {
-    /// The keys of the entries by which an append may have to be recognised.
-    fn entry_keys(&self, request: &Request) -> Vec<Bytes> {
-        let (database, stream) = (&request.database, &request.stream);
-        let Action::Append(append) = &request.action else {
-            return Vec::new();
-        };
-        let ids = self.events.iter().map(|at| append.events[*at].id());
-        let messages = ids.map(|id| keys::message(database, stream, id));
-        let ids = idempotency::idempotency_ids(&append.events);
-        messages
-            .chain(ids.map(|id| keys::idempotency(database, stream, id)))
-            .collect()
-    }
-
+impl Sources<'_> {
     async fn facts(
         &self,
-        reader: &Reader,
+        plan: &Plan,
         request: &Request,
-        head: &StreamHead,
+        lookup: &Lookup,
         entries: &HashMap<Bytes, Bytes>,
     ) -> Result<Facts> {
-        let (database, stream) = (&request.database, &request.stream);
+        let (reader, database, stream) = (self.reader, &request.database, &request.stream);
+        let verdict = |part, found| self.verdict(plan, database, part, found, entries);
         match &request.action {
-            Action::Append(append) => {
-                let earlier = Earlier {
-                    reader,
-                    database,
-                    stream,
-                    head,
+            Action::Append(_) => {
+                let part = request.parts().next().expect("a request has a part");
+                verdict(part, &lookup.first).await.map(Facts::Append)
+            }
+            Action::AppendAll(append) => {
+                let mut verdicts = Vec::with_capacity(append.parts.len());
+                for (part, found) in request.parts().zip(lookup.parts()) {
+                    verdicts.push(verdict(part, found).await?);
+                }
+                let is_new = verdicts.iter().all(|verdict| matches!(verdict, Verdict::New));
+                let excluded = if is_new {
+                    self.excluded(plan, request, &append.conditions).await?
+                } else {
+                    None
                 };
-                let verdict = earlier.judge(&append.events, &self.events, entries).await;
-                verdict.map(Facts::Append)
+                Ok(Facts::AppendAll { verdicts, excluded })
             }
             Action::ClearSnapshot { version, .. } => {
                 let found = reader.has_snapshot(database, stream, *version).await?;
                 Ok(Facts::Snapshots(found.then_some(*version).into_iter().collect()))
             }
             Action::ClearSnapshots { limit, .. } => reader
-                .snapshot_versions(database, stream, *limit)
+                .snapshot_versions(database, stream, Version::ZERO, *limit)
                 .await
                 .map(Facts::Snapshots),
             _ => Ok(Facts::None),
         }
     }
+
+    async fn verdict(
+        &self,
+        plan: &Plan,
+        database: &Database,
+        part: Part<'_>,
+        found: &PartLookup,
+        entries: &HashMap<Bytes, Bytes>,
+    ) -> Result<Verdict> {
+        let earlier = Earlier {
+            reader: self.reader,
+            database,
+            stream: part.stream,
+            head: &plan.stream_in(found.stream).base,
+        };
+        earlier.judge(part.events, &found.events, entries).await
+    }
+
+    /// The first of `conditions` that an event fails which is stored or in the flying plan, and where that event is.
+    async fn excluded(
+        &self,
+        plan: &Plan,
+        request: &Request,
+        conditions: &[AppendCondition],
+    ) -> Result<Option<(usize, Position)>> {
+        let name = &request.database;
+        let flying = self
+            .flying
+            .and_then(|flying| Some((flying, flying.database_at(name)?)));
+        // Up to here the log is stored; what follows is in the plans.
+        let head = match flying {
+            Some((flying, database)) => flying.base_of(database),
+            None => plan.base_of(plan.database_at(name).expect("it was added to the plan")),
+        };
+        for (at, condition) in conditions.iter().enumerate() {
+            let AppendCondition { fail_if, after, .. } = condition;
+            let in_flight = flying.and_then(|(flying, database)| flying.find(database, fail_if, *after));
+            let found = match in_flight {
+                Some(position) => Some(position),
+                None => log_reader::find(self.reader, name, head, fail_if, *after).await?,
+            };
+            if let Some(position) = found {
+                return Ok(Some((at, position)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Lookup {
+    fn parts(&self) -> impl Iterator<Item = &PartLookup> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+}
+
+impl PartLookup {
+    /// The keys of the entries by which an append may have to be recognised.
+    fn entry_keys(&self, database: &Database, part: Part<'_>) -> impl Iterator<Item = Bytes> {
+        let ids = self.events.iter().map(move |at| part.events[*at].id());
+        let messages = ids.map(move |id| keys::message(database, part.stream, id));
+        let ids = idempotency::idempotency_ids(part.events);
+        messages.chain(ids.map(move |id| keys::idempotency(database, part.stream, id)))
+    }
 }
 
 async fn stream_state(
     reader: &Reader,
-    request: &Request,
+    database: &Database,
+    part: Part<'_>,
     head: &Option<Bytes>,
     lease: &Option<Bytes>,
 ) -> Result<StreamState> {
-    let (database, stream) = (&request.database, &request.stream);
+    let stream = part.stream;
     let head = reader
-        .stream_head_in(database, stream, &request.head_key, head.as_ref())
+        .stream_head_in(database, stream, part.head_key, head.as_ref())
         .await?;
     let lease_key = keys::lease(database, stream);
     let lease = lease

@@ -1,4 +1,4 @@
-//! The one place where an engine is written to.
+//! The one place where events are written, and all that guards them.
 //!
 //! A thread takes requests, finds out what it must know, and decides them in order into a plan. While the plan before
 //! it is committed, a plan grows; then it is committed as one batch. So all that waited share one commit, deciding
@@ -15,17 +15,18 @@ mod worker;
 use std::sync::Arc;
 use std::thread;
 
-use eventstore_abstractions::{Database, Error, Result, SessionId, StreamId};
+use eventstore_abstractions::{Database, Error, Indexes, Result, SessionId, StreamId};
 use kv_core::{KeyValueStore, blocking};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use self::plan::MAX_BLOCK_BYTES;
-pub(crate) use self::request::{Action, Append, Reply, Request};
+pub(crate) use self::request::{Action, Append, AppendAll, LifeChange, Reply, Request};
 use self::worker::Worker;
 use crate::limits::Cost;
 use crate::options::{Options, Threads};
 use crate::reader::Reader;
+use crate::subscription::Tails;
 
 /// The way to the sequencer. When the last one is dropped, the sequencer ends and lets go of the engine.
 #[derive(Debug)]
@@ -62,14 +63,22 @@ impl Drop for Hold {
 impl Sequencer {
     /// Starts the sequencer of `engine` on a thread of its own, which an engine may block, with the current tokio
     /// runtime for engines that need one.
-    pub(crate) fn start(engine: Arc<dyn KeyValueStore>, reader: Reader, options: &Options) -> Result<Self> {
+    pub(crate) fn start(
+        engine: Arc<dyn KeyValueStore>,
+        reader: Reader,
+        tails: Arc<Tails>,
+        options: &Options,
+        indexes: Indexes,
+    ) -> Result<Self> {
         let (requests, request_queue) = mpsc::channel(options.max_queued_writes);
         let (releases, release_queue) = mpsc::unbounded_channel();
         let released = Arc::new(Notify::new());
         let worker = Worker::new(
             engine,
             reader,
+            tails,
             options,
+            indexes,
             Arc::clone(&released),
             releases.downgrade(),
         );

@@ -1,23 +1,26 @@
 //! What can be asked of the sequencer, and what it answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use eventstore_abstractions::{
-    Appended, Database, Durability, EventMessage, ExpectedVersion, HeldBy, Result, Session, SessionId,
-    StreamId, Version,
+    AppendCondition, Appended, Database, Deletion, Durability, EventMessage, ExpectedVersion, HeldBy,
+    MultiAppend, MultiAppended, Result, Retention, Session, SessionId, StreamId, Version,
 };
 use tokio::sync::oneshot;
 
 use crate::hold::Writer;
 use crate::keys;
 use crate::limits::Cost;
+use crate::record::Life;
 use crate::sequencer::Hold;
 
-/// One write to one stream, and where its answer goes.
+/// One write, and where its answer goes.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(super) database: Database,
+    /// The stream that it is about; the first one, if there are several.
     pub(super) stream: StreamId,
     /// The key of the stream's head; it identifies the stream.
     pub(super) head_key: Bytes,
@@ -30,6 +33,7 @@ pub(crate) struct Request {
 #[derive(Debug)]
 pub(crate) enum Action {
     Append(Append),
+    AppendAll(Box<AppendAll>),
     Snapshot {
         writer: Writer,
         version: Version,
@@ -57,21 +61,98 @@ pub(crate) enum Action {
     Release {
         session: SessionId,
     },
+    Life(LifeChange),
+}
+
+/// What becomes of the events that a stream has.
+#[derive(Debug)]
+pub(crate) enum LifeChange {
+    Retain(Retention),
+    Delete {
+        expected: ExpectedVersion,
+        deletion: Deletion,
+    },
+    /// Events before `first` are too old for what was `seen` to be asked for.
+    Exclude {
+        seen: Life,
+        first: Version,
+    },
 }
 
 /// An append to one stream.
 #[derive(Debug)]
 pub(crate) struct Append {
     pub(crate) writer: Writer,
-    pub(crate) events: Vec<EventMessage>,
+    /// The plan keeps them, too.
+    pub(crate) events: Arc<Vec<EventMessage>>,
     pub(crate) expected: ExpectedVersion,
     pub(crate) durability: Durability,
+}
+
+/// An append to several streams, of which there is at least one.
+#[derive(Debug)]
+pub(crate) struct AppendAll {
+    pub(super) parts: Vec<AppendPart>,
+    pub(super) conditions: Vec<AppendCondition>,
+    durability: Durability,
+}
+
+/// What is appended to one of several streams.
+#[derive(Debug)]
+pub(super) struct AppendPart {
+    pub(super) stream: StreamId,
+    pub(super) head_key: Bytes,
+    pub(super) expected: ExpectedVersion,
+    pub(super) events: Arc<Vec<EventMessage>>,
+}
+
+impl AppendAll {
+    /// `append`, which is valid, and the first of its streams.
+    pub(crate) fn new(database: &Database, append: MultiAppend) -> (StreamId, Self) {
+        let parts = append.streams.into_iter().map(|part| AppendPart {
+            head_key: keys::stream_head(database, &part.stream),
+            stream: part.stream,
+            expected: part.expected,
+            events: Arc::new(part.events),
+        });
+        let parts = parts.collect::<Vec<_>>();
+        let stream = parts[0].stream.clone();
+        let append = Self {
+            parts,
+            conditions: append.conditions,
+            durability: append.durability,
+        };
+        (stream, append)
+    }
+
+    pub(super) fn is_durable(&self) -> bool {
+        self.durability == Durability::Durable
+    }
+}
+
+impl AppendPart {
+    fn part(&self) -> Part<'_> {
+        Part {
+            stream: &self.stream,
+            head_key: &self.head_key,
+            events: &self.events,
+        }
+    }
+}
+
+/// One of the streams that a request is about, and what it appends there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part<'a> {
+    pub(super) stream: &'a StreamId,
+    pub(super) head_key: &'a Bytes,
+    pub(super) events: &'a [EventMessage],
 }
 
 /// What was done.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Appended(Appended),
+    AppendedAll(MultiAppended),
     Written,
     Cleared(usize),
     Opened(Hold, Session),
@@ -97,5 +178,27 @@ impl Request {
             cost,
             reply,
         }
+    }
+
+    /// The streams that it is about: at least one.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let own: &[EventMessage] = match &self.action {
+            Action::Append(append) => &append.events,
+            _ => &[],
+        };
+        let own = Part {
+            stream: &self.stream,
+            head_key: &self.head_key,
+            events: own,
+        };
+        let several = match &self.action {
+            Action::AppendAll(append) => &append.parts[..],
+            _ => &[],
+        };
+        let is_one = several.is_empty();
+        is_one
+            .then_some(own)
+            .into_iter()
+            .chain(several.iter().map(AppendPart::part))
     }
 }

@@ -3,19 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use eventstore_abstractions::{Clock, Error, Result};
+use eventstore_abstractions::{Clock, Error, Indexes, Result};
 use kv_core::{Capabilities, KeyValueStore, Outcome};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::committer::{Committer, Landed};
 use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Cache, Sources};
-use super::plan::{Done, Plan};
+use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Reply, Request};
 use super::{Command, Hold, release};
 use crate::error::{open_error, shared_errors};
 use crate::options::{Options, Threads};
 use crate::reader::Reader;
+use crate::subscription::Tails;
 
 /// How often a group whose commit lost against another process is decided anew before its callers are told.
 const MAX_ATTEMPTS: usize = 64;
@@ -29,7 +30,9 @@ pub(super) struct Worker {
     engine: Arc<dyn KeyValueStore>,
     committer: Committer,
     reader: Reader,
+    tails: Arc<Tails>,
     capabilities: Capabilities,
+    limits: Limits,
     clock: Arc<dyn Clock>,
     cache: Cache,
     released: Arc<Notify>,
@@ -50,14 +53,22 @@ impl Worker {
     pub(super) fn new(
         engine: Arc<dyn KeyValueStore>,
         reader: Reader,
+        tails: Arc<Tails>,
         options: &Options,
+        indexes: Indexes,
         released: Arc<Notify>,
         releases: mpsc::WeakUnboundedSender<Request>,
     ) -> Self {
         let capabilities = engine.capabilities();
         Self {
+            limits: Limits {
+                durable_leases: capabilities.shared,
+                record_bytes: capabilities.max_value_bytes,
+                indexes,
+            },
             committer: Committer::new(Arc::clone(&engine)),
             reader,
+            tails,
             capabilities,
             engine,
             clock: Arc::clone(&options.clock),
@@ -105,7 +116,11 @@ impl Worker {
         }
         drop((requests, releases));
         if let Some(reply) = self.closing {
-            let _ = reply.send(self.engine.close().await.map_err(open_error));
+            let closed = self.engine.close().await.map_err(open_error);
+            self.tails.close();
+            let _ = reply.send(closed);
+        } else {
+            self.tails.close();
         }
     }
 
@@ -143,7 +158,7 @@ impl Worker {
     /// Answers what has landed, decides what waits, and has it committed.
     async fn advance(&mut self) {
         let (landed, flying, left) = self.committer.take();
-        let mut growing = left.unwrap_or_else(|| Group::new(&self.capabilities));
+        let mut growing = left.unwrap_or_else(|| Group::new(self.limits));
         for landed in landed {
             growing = self.settle(landed, growing);
         }
@@ -156,7 +171,7 @@ impl Worker {
             // The engine cannot even be read.
             self.cache.clear();
             fail(growing.requests.drain(..).chain(self.waiting.drain(..)), error);
-            growing = Group::new(&self.capabilities);
+            growing = Group::new(self.limits);
         }
         let is_small = self.threads == Threads::Runtime || growing.requests.len() < MIN_HANDED_OVER;
         let is_alone = flying.is_none() && is_small;
@@ -164,9 +179,10 @@ impl Worker {
         if growing.requests.is_empty() {
             return;
         }
+        self.tails.begins(growing.plan.reach());
         if is_alone {
             let landed = self.committer.commit(growing).await;
-            let nothing = Group::new(&self.capabilities);
+            let nothing = Group::new(self.limits);
             self.settle(landed, nothing);
         } else if let Err(refused) = self.committer.leave(growing) {
             let (group, error) = *refused;
@@ -218,6 +234,7 @@ impl Worker {
                 // Callers first: they go on while the rest is done.
                 let plan = Arc::clone(&landed.plan);
                 self.answer(landed);
+                self.tails.has_grown(plan.reach());
                 plan.remember_in(&mut self.cache);
                 return growing;
             }
@@ -236,6 +253,7 @@ impl Worker {
                 }
             }
             Err(_) => {
+                self.tails.may_have_grown(landed.plan.reach());
                 prepend(&mut self.waiting, growing.requests);
                 if let Err(error) = landed.outcome {
                     tracing::warn!(error = %error, requests = landed.requests.len(), "a commit failed");
@@ -247,7 +265,7 @@ impl Worker {
         // commit that is still on its way can land only if no other has landed before.
         self.cache.clear();
         self.committer.resume();
-        Group::new(&self.capabilities)
+        Group::new(self.limits)
     }
 
     fn answer(&mut self, landed: Landed) {
@@ -271,6 +289,7 @@ impl Worker {
         let answer = answer.and_then(|done| {
             Ok(match done {
                 Done::Appended(appended) => Reply::Appended(appended),
+                Done::AppendedAll(appended) => Reply::AppendedAll(appended),
                 Done::Written => Reply::Written,
                 Done::Cleared(count) => Reply::Cleared(count),
                 Done::Renewed(session) => Reply::Renewed(session),

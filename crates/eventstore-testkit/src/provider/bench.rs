@@ -108,6 +108,12 @@ impl<'a> Bench<'a> {
             .expect("the provider opens again")
     }
 
+    /// The same with other settings from now on.
+    pub(super) async fn restart_with(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self.restart().await
+    }
+
     /// Drops the provider without closing it, and opens another over the engine as it is.
     pub(super) async fn crash(self) -> Self {
         self.try_crash().await.expect("the provider opens again")
@@ -298,6 +304,7 @@ pub(super) fn kind(error: &Error) -> &'static str {
         Error::IdempotencyIdNotFound { .. } => "IdempotencyIdNotFound",
         Error::SnapshotVersionNotFound { .. } => "SnapshotVersionNotFound",
         Error::VersionNotFound { .. } => "VersionNotFound",
+        Error::StreamDeleted { .. } => "StreamDeleted",
         Error::InvalidInput { .. } => "InvalidInput",
         _ => "another error",
     }

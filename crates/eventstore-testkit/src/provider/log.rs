@@ -30,7 +30,11 @@ pub async fn log_reads_from_anywhere_both_ways(harness: &dyn ProviderHarness) {
         );
         for page in [1, 2, 7, 1_000] {
             let forward = LogReadOptions::forward_from(position).page_size(page);
-            assert_eq!(read(log, forward).await, ahead, "forward from {from} by {page}");
+            assert_eq!(
+                read(log, forward.clone()).await,
+                ahead,
+                "forward from {from} by {page}"
+            );
             let backward = LogReadOptions::backward_from(position).page_size(page);
             assert_eq!(
                 read(log, backward).await,

@@ -55,6 +55,8 @@
 //! | [`IdempotencyIdNotFound`](Error::IdempotencyIdNotFound) | [`idempotency::absent_id_is_not_found`] |
 //! | [`SnapshotVersionNotFound`](Error::SnapshotVersionNotFound) | [`snapshots::clearing_an_absent_snapshot_is_an_error`] |
 //! | [`VersionNotFound`](Error::VersionNotFound) | [`selections::read_as_of_a_version_above_the_head_is_refused`] |
+//! | [`StreamDeleted`](Error::StreamDeleted) | [`life::hard_deleted_stream_refuses_every_write`] |
+//! | [`AppendConditionFailed`](Error::AppendConditionFailed) | [`conditions::failed_condition_is_named_and_writes_nothing`] |
 //! | [`OutcomeUnknown`](Error::OutcomeUnknown) | [`faults::write_after_an_unknown_outcome_follows_what_is_stored`] |
 //! | [`Unavailable`](Error::Unavailable) | [`faults::failed_append_writes_nothing_when_its_commit_fails`] |
 //! | [`Corrupt`](Error::Corrupt) | [`corruption::corruption_is_reported`] |
@@ -68,6 +70,8 @@ pub mod acceptance;
 pub mod appends;
 mod bench;
 mod cases;
+pub mod conditions;
+pub mod consumers;
 pub mod corruption;
 pub mod defects;
 pub mod drops;
@@ -75,19 +79,28 @@ pub mod expectations;
 pub mod faults;
 mod harness;
 pub mod idempotency;
+pub mod life;
+pub mod life_model;
 pub mod log;
 mod meter;
 pub mod model;
+pub mod multi;
 pub mod names;
+pub mod namespaces;
+pub mod projections;
+pub mod queries;
 pub mod races;
 pub mod reads;
 pub mod reopen;
+pub mod scavenge_races;
+pub mod scavenges;
 pub mod selections;
 pub mod sessions;
 pub mod shared;
 mod shared_engine;
 pub mod snapshots;
 pub mod stale;
+pub mod subscriptions;
 pub mod waiting;
 
 use std::fmt;
@@ -215,7 +228,7 @@ mod tests {
     use super::CASES;
 
     /// The invariants of the design that hold so far, by their names there.
-    const INVARIANTS: [&str; 12] = [
+    const INVARIANTS: [&str; 14] = [
         "acked_is_kept",
         "versions_have_no_gaps",
         "positions_have_no_gaps",
@@ -226,6 +239,8 @@ mod tests {
         "stale_session_cannot_write",
         "readers_need_no_session",
         "corruption_is_reported",
+        "subscription_sees_each_once_in_order",
+        "checkpoint_and_effects_are_one_commit",
         "dropped_future_is_safe",
         "hostile_names_stay_apart",
     ];

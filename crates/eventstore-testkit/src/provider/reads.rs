@@ -2,7 +2,7 @@
 
 use eventstore_abstractions::{
     CausationId, Clock, CorrelationId, Error, EventLogExt, EventMessage, EventStoreExt, ExpectedVersion,
-    IdempotencyId, LogReadOptions, MessageId, Payload, ReadOptions, Scope, StreamId, Timestamp, UserId,
+    IdempotencyId, LogReadOptions, MessageId, Payload, ReadOptions, Scope, StreamId, Tag, Timestamp, UserId,
     UserSessionId, Version,
 };
 
@@ -267,6 +267,7 @@ fn full_message(stream: &StreamId) -> EventMessage {
     context.scopes = ["b", "a", "b"]
         .map(|scope| Scope::new(scope).expect("valid"))
         .to_vec();
+    context.tags = ["b", "a", "ü"].map(|tag| Tag::new(tag).expect("valid")).to_vec();
     message
 }
 

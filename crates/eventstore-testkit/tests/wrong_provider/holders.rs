@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
-    AppendOptions, Appended, Error, EventMessage, EventStore, HeldBy, Result, Session, StreamId,
+    AppendOptions, Appended, Deletion, Error, EventMessage, EventStore, ExpectedVersion, HeldBy, Result,
+    Session, StreamId,
 };
 use tokio::sync::Notify;
 
@@ -63,6 +64,29 @@ impl Holders {
     ) -> Result<Appended> {
         let holder = self.of(stream).expect("somebody holds it");
         holder.append_with(events, options).await
+    }
+}
+
+/// Ends the session that holds a stream, and deletes it.
+#[derive(Debug, Default)]
+pub(crate) struct DeletesHeldStreams(Holders);
+
+#[async_trait]
+impl Wrong for DeletesHeldStreams {
+    async fn open(&self, right: &Opening) -> Result<Arc<dyn EventStore>> {
+        self.0.open(right).await
+    }
+
+    async fn delete_stream(
+        &self,
+        right: &Right,
+        expected: ExpectedVersion,
+        deletion: Deletion,
+    ) -> Result<()> {
+        if let Some(holder) = self.0.of(&right.stream) {
+            holder.close().await?;
+        }
+        right.log.delete_stream(&right.stream, expected, deletion).await
     }
 }
 

@@ -2,16 +2,21 @@
 //! it, or the right one over a wrong engine or clock, and the same provider without the mistake passes it.
 
 mod appends;
+mod domain;
 mod engine;
 mod harness;
 mod holders;
+mod lives;
 mod logs;
+mod multi;
 mod names;
+mod namespaces;
 mod provider;
 mod reads;
 mod right;
 mod sessions;
 mod snapshots;
+mod subscriptions;
 mod tries;
 mod wrong;
 
@@ -105,6 +110,32 @@ fn wrong_providers() -> Vec<Entry> {
         databases_have_their_own_positions: appends::CountsPositionsOverAllDatabases::default(),
         log_read_ends_where_it_began: logs::LogReadFollows,
         impossible_page_is_refused: logs::CorrectsPages,
+        multi_append_is_one_commit: multi::AppendsStreamByStream,
+        multi_append_positions_follow_the_order_given: multi::ReversesStreams,
+        failed_multi_append_writes_nothing: multi::AppendsStreamByStream,
+        multi_append_checks_streams_not_written: multi::LooksAtWrittenStreamsOnly,
+        stream_named_twice_is_refused: multi::KeepsTheFirstOfTwoNames,
+        retry_of_a_multi_append_applies_once: multi::TakesEveryTryForNew,
+        multi_append_known_in_part_is_refused: multi::AppendsStreamByStream,
+        held_stream_refuses_a_multi_append: multi::AppendsStreamByStream,
+        oversized_multi_append_is_refused: multi::AppendsStreamByStream,
+        condition_excludes_what_matches_after_its_position: multi::ForgetsConditions,
+        failed_condition_is_named_and_writes_nothing: multi::NamesTheFirstCondition,
+        condition_sees_its_own_commit_group: multi::ChecksConditionsOutsideTheCommit,
+        conditional_appends_share_commits: multi::AppendsOneAtATime::default(),
+        racing_conditions_let_one_win: multi::ChecksConditionsOutsideTheCommit,
+        conditions_are_linearizable_across_providers: engine::IgnoresConditions,
+        retry_under_a_condition_is_recognised: multi::ChecksConditionsFirst,
+        tags_are_compared_exactly: multi::IgnoresTheCaseOfTags,
+        impossible_tags_are_refused: multi::CutsTags,
+        type_of_removed_events_is_refused: multi::RenamesReservedTypes,
+        impossible_conditions_are_refused: multi::CutsConditions,
+        query_reads_agree_with_a_scan: logs::QueryForgetsAllTagsButOne,
+        explain_says_where_it_scans: logs::SaysThatEverythingIsIndexed,
+        index_turned_on_later_misses_nothing: logs::QueryLeavesOutTheOldest,
+        indexed_query_reads_about_what_matches: logs::QueryLooksAtEveryEvent,
+        query_read_holds_a_bounded_amount_of_memory: logs::QueryLooksAtEveryEvent,
+        damaged_index_is_reported: logs::LogEndsAtDamage,
         open_gives_an_empty_stream_at_version_zero: sessions::OpenWritesAnEvent,
         open_in_a_database_reaches_that_database: sessions::OpensInTheDefaultDatabase,
         open_by_metadata_reaches_its_stream: sessions::OpensInLowerCase,
@@ -154,6 +185,26 @@ fn wrong_providers() -> Vec<Entry> {
         snapshot_all_reads_every_event_once: snapshots::ReadsEveryEventToTakeOne,
         snapshot_interval_of_zero_is_invalid: snapshots::TakesOneAfterEachAppend,
         failing_fold_keeps_what_was_taken: snapshots::StoresThemOnClose::default(),
+        retention_hides_events_at_once: lives::KeepsOneMore,
+        reads_after_truncation_start_at_the_first_kept: lives::ReadsNothingFromBelowTheFirst,
+        excluded_events_stay_excluded: lives::HidesOnlyWhenScavenging::default(),
+        retention_that_keeps_nothing_is_refused: lives::CorrectsRetentions,
+        snapshot_below_a_gap_is_not_used: lives::UsesSnapshotsBelowGaps::default(),
+        soft_deleted_stream_reads_as_empty_and_goes_on: lives::DeletesByTruncating,
+        hard_deleted_stream_refuses_every_write: lives::DeletesSoftly,
+        deletion_checks_the_expectation: lives::DeletesWhateverIsThere,
+        held_stream_cannot_be_deleted: holders::DeletesHeldStreams::default(),
+        retention_survives_reopen: lives::HidesOnlyWhenScavenging::default(),
+        scavenge_gives_back_space: lives::ScavengesNothing,
+        scavenge_resumes_where_it_stopped: lives::ScavengesAllAtOnce,
+        removed_events_are_reported_as_removed: lives::LeavesOutRemovedEvents,
+        id_of_a_removed_event_is_unknown: lives::RemembersWhereIdsWere::default(),
+        lost_run_is_not_taken_for_a_removed_one: reads::EndsAtDamage,
+        read_goes_on_behind_what_is_removed: lives::TakesRemovedEventsForLost,
+        reads_race_with_scavenge: reads::LosesTheEventAfterEachPage,
+        append_races_with_scavenge: lives::ScavengesAllButTheNewest,
+        scavenges_race_with_each_other: engine::IgnoresConditions,
+        scavenge_leaves_kept_events_alone: lives::ScavengesAllButTheNewest,
         versions_have_no_gaps: appends::TellsTheVersionItSawBefore,
         positions_have_no_gaps: logs::LogSwapsNeighbours,
         expected_version_is_linearizable: appends::ChecksTheExpectationOutsideTheCommit,
@@ -191,7 +242,44 @@ fn wrong_providers() -> Vec<Entry> {
         corruption_is_reported: reads::EndsAtDamage,
         missing_record_is_reported: reads::EndsAtDamage,
         damage_names_stream_and_version: reads::DoesNotNameTheDamage,
-        defect_01_message_without_sequence_number_is_kept: appends::LosesMessagesWithoutNumber,
+        namespace_round_trips: namespaces::LosesEmptyValues,
+        namespace_scan_is_in_key_order: namespaces::ScanIncludesWhereItGoesOn,
+        namespace_scans_add_up: namespaces::ScansEverything,
+        namespace_commit_is_all_or_nothing: namespaces::WritesOneByOne,
+        racing_increments_of_a_namespace_lose_nothing: namespaces::ChecksRequirementsBefore,
+        namespaces_stay_apart: namespaces::HasOneNamespace,
+        namespace_leaves_the_log_alone: namespaces::NotesChangesInTheLog,
+        namespace_corruption_is_reported: namespaces::ReadsDamageAsAbsent,
+        namespace_survives_reopen: engine::LosesEverythingOnReopen,
+        namespace_limits_are_clear_errors: namespaces::CutsLongKeys,
+        namespace_failures_are_told_apart: namespaces::TellsUnknownForFailed,
+        closed_provider_refuses_its_namespaces: namespaces::ReadsClosedAsAbsent,
+        namespace_is_one_across_providers: namespaces::RemembersState::default(),
+            subscription_sees_each_once_in_order: subscriptions::SkipsAtTheSwitch,
+        subscription_sees_each_once_in_order: subscriptions::DoublesAtTheSwitch,
+        subscription_sees_each_once_in_order: subscriptions::SwapsNeighbours,
+        subscription_begins_where_it_is_told: subscriptions::IncludesWhereItBegins,
+        subscription_begins_where_it_is_told: subscriptions::BeginsWhenItIsAskedFirst,
+        caught_up_is_told_once_and_again_after_falling_behind: subscriptions::TellsOnceThatItCaughtUp,
+        subscription_follows_one_stream: subscriptions::ForgetsTheStream,
+        subscription_filters_by_query: subscriptions::ForgetsTheQuery,
+        slow_subscriber_holds_a_bounded_amount_of_memory: subscriptions::CollectsBeforeItTells,
+        slow_subscriber_does_not_slow_writers: subscriptions::WritersWaitForSubscribers::default(),
+        many_subscribers_share_the_read_of_the_tail: subscriptions::ReadsForEachSubscriber,
+        subscription_ends_with_its_provider: subscriptions::EndsWithoutAWord,
+        subscription_ends_at_an_error: subscriptions::PassesOverErrors,
+        subscription_goes_on_while_a_session_is_held: subscriptions::StopsWhereSomebodyHolds,
+        dropped_subscription_costs_nothing: subscriptions::FollowsForGood,
+        resubscribing_after_the_last_position_misses_nothing: subscriptions::SkipsWhereItGoesOn,
+        subscription_sees_commits_across_providers: engine::SaysThatItIsNotShared,
+            consumer_hands_out_each_event_at_least_once_in_stream_order: domain::LosesBufferedState,
+        consumer_resumes_at_its_checkpoint: domain::LosesBufferedState,
+        failing_event_is_parked_and_replayed: domain::KeepsWhatIsDeleted,
+        stale_worker_cannot_move_the_checkpoint: domain::IgnoresRequirements,
+        checkpoint_and_effects_are_one_commit: domain::IgnoresRequirements,
+        projection_rebuild_swaps_at_once: namespaces::WritesOneByOne,
+        wait_for_gives_read_your_writes: namespaces::WritesOneByOne,
+            defect_01_message_without_sequence_number_is_kept: appends::LosesMessagesWithoutNumber,
         defect_02_failed_append_leaves_nothing: appends::AppendsOneByOne,
         defect_03_stale_session_is_fenced: holders::LetsStaleSessionsWrite::default(),
         defect_04_live_session_is_not_stolen_and_an_expired_one_is_replaced:

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
-    AppendOptions, Appended, Clock, Database, EventLog, EventMessage, EventStore, EventStoreProvider,
-    EventStream, IdempotencyKey, LogReadOptions, OpenOptions, Position, ReadOptions, Replay, Result, Session,
-    Settings, Snapshot, StreamId, Version,
+    Access, AppendOptions, Appended, Clock, Database, Deletion, EventLog, EventMessage, EventStore,
+    EventStoreProvider, EventStream, ExpectedVersion, IdempotencyKey, LogReadOptions, MultiAppend,
+    MultiAppended, Namespace, NamespaceName, OpenOptions, Position, Query, ReadOptions, Replay, Result,
+    Retention, Scavenged, Session, Settings, Snapshot, StreamId, StreamInfo, SubscribeOptions, Subscription,
+    Version,
 };
 use kv_core::Capabilities;
 
+use crate::namespaces::Wronged;
 use crate::right::{Opening, Right};
 use crate::wrong::Wrong;
 
@@ -153,6 +156,54 @@ impl EventLog for Log {
 
     async fn clear_snapshots(&self, stream: &StreamId) -> Result<()> {
         self.provider.wrong.clear_snapshots(&self.at(stream)).await
+    }
+
+    async fn append_all(&self, append: MultiAppend) -> Result<MultiAppended> {
+        self.provider.wrong.append_all(&self.right, append).await
+    }
+
+    async fn explain(&self, query: &Query) -> Result<Access> {
+        self.provider.wrong.explain(&self.right, query).await
+    }
+
+    fn subscribe(&self, options: SubscribeOptions) -> Subscription {
+        self.provider.wrong.subscribe(&self.right, options)
+    }
+
+    fn namespace(&self, name: &NamespaceName) -> Arc<dyn Namespace> {
+        let wrong = Arc::clone(&self.provider.wrong);
+        Arc::new(Wronged {
+            right: self.right.namespace(&wrong.namespace(name)),
+            log: Arc::clone(&self.right),
+            wrong,
+        })
+    }
+
+    async fn stream_info(&self, stream: &StreamId) -> Result<StreamInfo> {
+        self.right.stream_info(stream).await
+    }
+
+    async fn set_retention(&self, stream: &StreamId, retention: Retention) -> Result<()> {
+        self.provider
+            .wrong
+            .set_retention(&self.at(stream), retention)
+            .await
+    }
+
+    async fn delete_stream(
+        &self,
+        stream: &StreamId,
+        expected: ExpectedVersion,
+        deletion: Deletion,
+    ) -> Result<()> {
+        self.provider
+            .wrong
+            .delete_stream(&self.at(stream), expected, deletion)
+            .await
+    }
+
+    async fn scavenge(&self, events: u64) -> Result<Scavenged> {
+        self.provider.wrong.scavenge(&self.right, events).await
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
-    AppendOptions, Appended, Clock, Database, EventLog, EventMessage, EventStore, EventStream,
-    IdempotencyKey, LogReadOptions, ReadOptions, Replay, Result, Session, Settings, Snapshot, StreamId,
-    Version,
+    Access, AppendOptions, Appended, Bytes, Changes, Clock, Committed, Database, Deletion, EventLog,
+    EventMessage, EventStore, EventStream, ExpectedVersion, IdempotencyKey, LogReadOptions, MultiAppend,
+    MultiAppended, Namespace, NamespaceName, Query, ReadOptions, Replay, Result, Retention, Scavenged,
+    Session, Settings, Snapshot, StreamId, SubscribeOptions, Subscription, Version,
 };
 use kv_core::{Batch, Capabilities, Durability, KeyValueStore, Outcome};
 
@@ -70,6 +71,18 @@ pub(crate) trait Wrong: Debug + Send + Sync + 'static {
         right.read_all(options)
     }
 
+    async fn append_all(&self, right: &Arc<dyn EventLog>, append: MultiAppend) -> Result<MultiAppended> {
+        right.append_all(append).await
+    }
+
+    async fn explain(&self, right: &Arc<dyn EventLog>, query: &Query) -> Result<Access> {
+        right.explain(query).await
+    }
+
+    fn subscribe(&self, right: &Arc<dyn EventLog>, options: SubscribeOptions) -> Subscription {
+        right.subscribe(options)
+    }
+
     async fn version(&self, right: &Right) -> Result<Version> {
         right.version().await
     }
@@ -98,6 +111,23 @@ pub(crate) trait Wrong: Debug + Send + Sync + 'static {
         right.clear_snapshots().await
     }
 
+    async fn set_retention(&self, right: &Right, retention: Retention) -> Result<()> {
+        right.log.set_retention(&right.stream, retention).await
+    }
+
+    async fn delete_stream(
+        &self,
+        right: &Right,
+        expected: ExpectedVersion,
+        deletion: Deletion,
+    ) -> Result<()> {
+        right.log.delete_stream(&right.stream, expected, deletion).await
+    }
+
+    async fn scavenge(&self, right: &Arc<dyn EventLog>, events: u64) -> Result<Scavenged> {
+        right.scavenge(events).await
+    }
+
     async fn open(&self, right: &Opening) -> Result<Arc<dyn EventStore>> {
         right.open().await
     }
@@ -113,6 +143,35 @@ pub(crate) trait Wrong: Debug + Send + Sync + 'static {
 
     async fn close(&self, right: &Right) -> Result<()> {
         right.own().close().await
+    }
+
+    /// The namespace that is used for the one that was asked for.
+    fn namespace(&self, asked: &NamespaceName) -> NamespaceName {
+        asked.clone()
+    }
+
+    async fn state_get(&self, right: &Arc<dyn Namespace>, key: &[u8]) -> Result<Option<Bytes>> {
+        right.get(key).await
+    }
+
+    async fn state_scan(
+        &self,
+        right: &Arc<dyn Namespace>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>> {
+        right.scan(prefix, after, limit).await
+    }
+
+    async fn state_commit(
+        &self,
+        _log: &Arc<dyn EventLog>,
+        right: &Arc<dyn Namespace>,
+        changes: Changes,
+        durability: eventstore_abstractions::Durability,
+    ) -> Result<Committed> {
+        right.commit(changes, durability).await
     }
 
     /// Called when a store is dropped.
@@ -191,6 +250,41 @@ macro_rules! implement {
                 $right: &std::sync::Arc<dyn eventstore_abstractions::EventLog>,
                 $options: eventstore_abstractions::LogReadOptions,
             ) -> eventstore_abstractions::EventStream {
+                $body
+            }
+        }
+    };
+    ($name:ident append_all($right:ident, $append:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn append_all(
+                &self,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::EventLog>,
+                $append: eventstore_abstractions::MultiAppend,
+            ) -> eventstore_abstractions::Result<eventstore_abstractions::MultiAppended> {
+                $body
+            }
+        }
+    };
+    ($name:ident explain($right:ident, $query:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn explain(
+                &self,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::EventLog>,
+                $query: &eventstore_abstractions::Query,
+            ) -> eventstore_abstractions::Result<eventstore_abstractions::Access> {
+                $body
+            }
+        }
+    };
+    ($name:ident subscribe($right:ident, $options:ident) $body:expr) => {
+        impl crate::wrong::Wrong for $name {
+            fn subscribe(
+                &self,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::EventLog>,
+                $options: eventstore_abstractions::SubscribeOptions,
+            ) -> eventstore_abstractions::Subscription {
                 $body
             }
         }
@@ -277,6 +371,43 @@ macro_rules! implement {
             }
         }
     };
+    ($name:ident set_retention($right:ident, $retention:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn set_retention(
+                &self,
+                $right: &crate::right::Right,
+                $retention: eventstore_abstractions::Retention,
+            ) -> eventstore_abstractions::Result<()> {
+                $body
+            }
+        }
+    };
+    ($name:ident delete_stream($right:ident, $expected:ident, $deletion:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn delete_stream(
+                &self,
+                $right: &crate::right::Right,
+                $expected: eventstore_abstractions::ExpectedVersion,
+                $deletion: eventstore_abstractions::Deletion,
+            ) -> eventstore_abstractions::Result<()> {
+                $body
+            }
+        }
+    };
+    ($name:ident scavenge($right:ident, $events:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn scavenge(
+                &self,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::EventLog>,
+                $events: u64,
+            ) -> eventstore_abstractions::Result<eventstore_abstractions::Scavenged> {
+                $body
+            }
+        }
+    };
     ($name:ident open($right:ident) $body:expr) => {
         #[async_trait::async_trait]
         impl crate::wrong::Wrong for $name {
@@ -297,6 +428,51 @@ macro_rules! implement {
                 $right: &crate::right::Right,
                 $timeout: Option<std::time::Duration>,
             ) -> eventstore_abstractions::Result<eventstore_abstractions::Session> {
+                $body
+            }
+        }
+    };
+    ($name:ident state_get($right:ident, $key:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn state_get(
+                &self,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::Namespace>,
+                $key: &[u8],
+            ) -> eventstore_abstractions::Result<Option<eventstore_abstractions::Bytes>> {
+                $body
+            }
+        }
+    };
+    ($name:ident state_scan($right:ident, $prefix:ident, $after:ident, $limit:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn state_scan(
+                &self,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::Namespace>,
+                $prefix: &[u8],
+                $after: Option<&[u8]>,
+                $limit: usize,
+            ) -> eventstore_abstractions::Result<
+                Vec<(
+                    eventstore_abstractions::Bytes,
+                    eventstore_abstractions::Bytes,
+                )>,
+            > {
+                $body
+            }
+        }
+    };
+    ($name:ident state_commit($log:ident, $right:ident, $changes:ident, $durability:ident) $body:expr) => {
+        #[async_trait::async_trait]
+        impl crate::wrong::Wrong for $name {
+            async fn state_commit(
+                &self,
+                $log: &std::sync::Arc<dyn eventstore_abstractions::EventLog>,
+                $right: &std::sync::Arc<dyn eventstore_abstractions::Namespace>,
+                $changes: eventstore_abstractions::Changes,
+                $durability: eventstore_abstractions::Durability,
+            ) -> eventstore_abstractions::Result<eventstore_abstractions::Committed> {
                 $body
             }
         }

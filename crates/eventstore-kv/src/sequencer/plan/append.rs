@@ -1,10 +1,13 @@
 //! Decides an append, and writes its events and what points at them.
 
+use std::sync::Arc;
+
 use eventstore_abstractions::{
     Appended, Durability, Error, EventMessage, ExpectedVersion, Position, Result, StreamId, Version,
 };
 
 use super::{Done, Plan, Target};
+use crate::hold::Writer;
 use crate::idempotency::{self, Verdict, is_newer};
 use crate::keys;
 use crate::record::{EncodedRun, IdempotencyEntry, MessageEntry, Record, message_bytes};
@@ -50,29 +53,51 @@ impl Plan {
                 });
             }
         }
-        let actual = Version::new(self.state(target).head.version);
-        if !expected.accepts(actual) {
+        self.require(target, *expected, events)?;
+        let appended = self.add(target, *writer, events);
+        self.durable |= is_durable && appended.events > 0;
+        Ok(Done::Appended(appended))
+    }
+
+    /// Checks that the stream is as an append of `events` expects it.
+    pub(super) fn require(
+        &mut self,
+        target: Target<'_>,
+        expected: ExpectedVersion,
+        events: &[EventMessage],
+    ) -> Result<()> {
+        let head = self.state(target).head;
+        let actual = Version::new(head.version);
+        if !head.accepts(expected) {
             return Err(Error::StoreVersionMismatch {
                 stream: target.name.clone(),
-                expected: *expected,
+                expected,
                 actual,
             });
         }
-        check_sequence_numbers(target.name, events, actual)?;
+        check_sequence_numbers(target.name, events, actual)
+    }
+
+    /// Adds `events`, which have passed all checks, to the stream.
+    pub(super) fn add(
+        &mut self,
+        target: Target<'_>,
+        writer: Writer,
+        events: &Arc<Vec<EventMessage>>,
+    ) -> Appended {
+        let actual = Version::new(self.state(target).head.version);
         let position = Position::new(self.databases[target.database].state.head.position);
         if events.is_empty() {
-            return Ok(Done::Appended(Appended::new(actual, position, 0)));
+            return Appended::new(actual, position, 0);
         }
-        self.end_dead_lease(target, *writer);
+        self.end_dead_lease(target, writer);
         self.write_events(target, events, position);
-        self.durable |= is_durable;
+        self.databases[target.database]
+            .tail
+            .push(target.name, position.next(), events);
         let count = events.len() as u64;
         self.bump(target, count);
-        Ok(Done::Appended(Appended::new(
-            actual.advanced_by(count),
-            position.advanced_by(count),
-            count,
-        )))
+        Appended::new(actual.advanced_by(count), position.advanced_by(count), count)
     }
 
     /// Writes the events that follow the stream and `position`, and the entries by which they are recognised.
@@ -116,6 +141,7 @@ impl Plan {
             }
             self.planned(target).messages.push(id);
         }
+        head.grow();
         let version = Version::new(head.version);
         let bytes = events.iter().map(message_bytes).sum();
         let run = EncodedRun::new(position.next(), self.now, head.newest_id(), events, bytes);

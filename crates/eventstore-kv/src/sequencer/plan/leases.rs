@@ -1,6 +1,6 @@
 //! Decides who holds a stream.
 
-use eventstore_abstractions::{Result, Session, SessionId, Timestamp};
+use eventstore_abstractions::{Deletion, Error, Result, Session, SessionId, Timestamp};
 
 use super::{Done, Plan, Target};
 use crate::hold::{self, Writer};
@@ -16,6 +16,7 @@ impl Plan {
         expires_at: Timestamp,
     ) -> Result<Done> {
         let now = self.now;
+        self.check_not_deleted(target)?;
         if let Some(held_by) = hold::holder(self.state(target).lease.as_ref(), Some(session), now) {
             return Ok(Done::Held(held_by));
         }
@@ -73,7 +74,18 @@ impl Plan {
 
     pub(super) fn check(&mut self, target: Target<'_>, writer: Writer) -> Result<()> {
         let now = self.now;
-        hold::check(target.name, self.state(target).lease.as_ref(), writer, now)
+        hold::check(target.name, self.state(target).lease.as_ref(), writer, now)?;
+        self.check_not_deleted(target)
+    }
+
+    /// A stream that was deleted for good takes no write of any kind.
+    fn check_not_deleted(&mut self, target: Target<'_>) -> Result<()> {
+        match self.state(target).head.deletion() {
+            Some(Deletion::Hard) => Err(Error::StreamDeleted {
+                stream: target.name.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// A free write past a session whose time is over ends that session for good: if the clock jumps back, the

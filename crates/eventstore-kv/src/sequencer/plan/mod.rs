@@ -2,29 +2,36 @@
 
 mod append;
 mod leases;
+mod life;
 mod log;
+mod multi;
 mod snapshots;
+mod tail;
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use eventstore_abstractions::{
-    Appended, Database, Error, IdempotencyId, MessageId, Result, Session, StreamId, Timestamp,
+    Appended, Database, Error, IdempotencyId, Indexes, MessageId, MultiAppended, Position, Query, Result,
+    Session, StreamId, Timestamp,
 };
 use kv_core::Batch;
 
 use self::log::LogTail;
 pub(crate) use self::log::MAX_BLOCK_BYTES;
+use self::tail::Tail;
 use super::known::{Cache, DatabaseState, Facts, KnownRequest, StreamState};
 use super::request::{Action, Request};
 use crate::error::repeated;
 use crate::keys;
-use crate::record::{Record, StreamHead};
+use crate::record::{DatabaseHead, Record, StreamHead};
+use crate::subscription::Reach;
 
 /// What a request did.
 #[derive(Debug)]
 pub(super) enum Done {
     Appended(Appended),
+    AppendedAll(MultiAppended),
     Written,
     Cleared(usize),
     Opened(Session),
@@ -55,16 +62,21 @@ pub(super) struct Limits {
     pub(super) durable_leases: bool,
     /// Most bytes of one record.
     pub(super) record_bytes: usize,
+    /// What is indexed.
+    pub(super) indexes: Indexes,
 }
 
 #[derive(Debug)]
 struct PlannedDatabase {
     name: Database,
+    /// Its head before the plan.
+    base: DatabaseHead,
     state: DatabaseState,
     damage: Option<Error>,
     /// Whether it is written to; then its head is, too.
     is_changed: bool,
     log: LogTail,
+    tail: Tail,
 }
 
 /// A stream that requests of a plan are about.
@@ -130,14 +142,28 @@ impl Plan {
 
     /// Adds a database whose head is this, or is damaged.
     pub(super) fn add_database(&mut self, name: Database, state: Result<DatabaseState>) {
-        let (state, damage) = divided(state);
+        let (mut state, damage) = divided(state);
+        let base = state.head;
+        state.head.index(self.limits.indexes);
         self.databases.push(PlannedDatabase {
             name,
+            base,
             state,
             damage,
             is_changed: false,
             log: LogTail::default(),
+            tail: Tail::default(),
         });
+    }
+
+    /// The head of a database before the plan.
+    pub(super) fn base_of(&self, database: usize) -> &DatabaseHead {
+        &self.databases[database].base
+    }
+
+    /// The position of an event of the plan behind `after` that matches `query`.
+    pub(super) fn find(&self, database: usize, query: &Query, after: Position) -> Option<Position> {
+        self.databases[database].tail.find(query, after)
     }
 
     pub(super) fn stream_at(&self, head_key: &Bytes) -> Option<usize> {
@@ -174,9 +200,10 @@ impl Plan {
     /// plan, or the one before it, is about to write: it has to wait for that commit.
     pub(super) fn decide(&mut self, request: &Request, known: Option<KnownRequest>) -> bool {
         let Some(known) = known else { return false };
+        let database = known.database;
         let target = Target {
             name: &request.stream,
-            database: known.database,
+            database,
             stream: known.stream,
         };
         let stream = &self.streams[target.stream];
@@ -188,6 +215,20 @@ impl Plan {
                 }
                 self.append(target, append, verdict)
             }
+            (Action::AppendAll(append), Ok(Facts::AppendAll { verdicts, excluded })) => {
+                let streams = std::iter::once(known.stream).chain(known.others);
+                let targets = append.parts.iter().zip(streams).map(|(part, stream)| Target {
+                    name: &part.stream,
+                    database,
+                    stream,
+                });
+                let targets = targets.collect::<Vec<_>>();
+                let mut parts = targets.iter().zip(&append.parts);
+                if parts.any(|(target, part)| self.repeats_within_plan(*target, &part.events)) {
+                    return false;
+                }
+                self.append_all(&targets, append, &verdicts, excluded)
+            }
             (Action::ClearSnapshot { .. } | Action::ClearSnapshots { .. }, _) if stream.has_new_snapshots => {
                 return false;
             }
@@ -195,6 +236,18 @@ impl Plan {
         };
         self.answers.push(answer);
         true
+    }
+
+    /// Where the logs of its databases ended before it, and where they end with it.
+    pub(super) fn reach(&self) -> impl Iterator<Item = Reach<'_>> {
+        let known = self.databases.iter().filter(|database| database.damage.is_none());
+        known.map(|database| {
+            (
+                &database.name,
+                database.base.position,
+                database.state.head.position,
+            )
+        })
     }
 
     /// The batch that commits the plan, and how durable it must be. It requires the head of each
@@ -223,6 +276,10 @@ impl Plan {
                 continue;
             }
             for (key, value) in database.log.take_blocks(&database.name) {
+                batch = batch.put(key, value);
+            }
+            let (head, most_bytes) = (&database.state.head, self.limits.record_bytes);
+            for (key, value) in database.tail.postings(&database.name, head, most_bytes) {
                 batch = batch.put(key, value);
             }
             let value = database.state.head.seal(&key);
@@ -298,6 +355,7 @@ impl Plan {
                 self.renew(target, *writer, *session, expires_at)
             }
             (Action::Release { session }, _) => Ok(self.release(target, *session)),
+            (Action::Life(change), _) => self.change_life(target, change),
             (action, facts) => unreachable!("{action:?} is never gathered with {facts:?}"),
         }
     }

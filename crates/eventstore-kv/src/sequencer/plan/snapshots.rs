@@ -24,6 +24,15 @@ impl Plan {
                 current,
             });
         }
+        let head = self.state(target).head;
+        let first = head.first_usable_snapshot(head.first());
+        if version < first {
+            return Err(Error::invalid(format!(
+                "a snapshot of {} at version {version} would never be used, as events after it are not kept any more; \
+                 take one at version {first} or later",
+                target.name
+            )));
+        }
         self.end_dead_lease(target, writer);
         let now = self.now;
         let key = keys::snapshot(self.database_name(target), target.name, version);

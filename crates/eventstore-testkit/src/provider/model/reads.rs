@@ -49,8 +49,8 @@ impl Run {
             true => options.limit(self.rng.u64(..30)),
             false => options,
         };
-        let (all, head) = (model.read_all(options), model.head());
-        let read = log.read_all(options).collect().await;
+        let (all, head) = (model.read_all(options.clone()), model.head());
+        let read = log.read_all(options.clone()).collect().await;
         self.compare(&format!("{options:?}"), &place, read, Ok(all));
         self.compare("head", &place, log.head().await, Ok(head));
     }
