@@ -21,6 +21,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("kv-fjall", 1),
     ("kv-redb", 1),
     ("kv-lmdb", 1),
+    ("kv-postgres", 1),
+    ("kv-etcd", 1),
     ("eventstores", 2),
     ("eventstore-testkit", 2),
     ("bank-account-domain", 1),
@@ -36,6 +38,8 @@ const ONLY: &[(&str, &str)] = &[
     ("kv-fjall", "kv-core"),
     ("kv-redb", "kv-core"),
     ("kv-lmdb", "kv-core"),
+    ("kv-postgres", "kv-core"),
+    ("kv-etcd", "kv-core"),
     ("eventstore-domain", "eventstore-abstractions"),
     ("bank-account-domain", "eventstore-abstractions"),
 ];

@@ -15,10 +15,15 @@ const HEAVY: &[&str] = &[
     "kv-fjall",
     "kv-redb",
     "kv-lmdb",
+    "kv-postgres",
+    "kv-etcd",
     "sled",
     "fjall",
     "redb",
     "heed",
+    "tokio-postgres",
+    "tonic",
+    "rustls",
 ];
 
 /// Prints the tree of the facade without features and fails when something heavy is in it.

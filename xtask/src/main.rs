@@ -6,6 +6,7 @@ mod ci;
 mod conformance;
 mod layers;
 mod lean;
+mod services;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ cargo xtask COMMAND
   lean                     fails when the facade without features brings an engine, tokio or bincode
   features                 checks the facade with no feature and with each feature alone
   conformance [--backend X]  both conformance suites on a backend, or on all
+  services up|down|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks of append, read and snapshot; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
 ";
@@ -27,7 +29,7 @@ cargo xtask COMMAND
 type Outcome = Result<(), String>;
 
 /// The backends that can be chosen, which are also the facade's features.
-const BACKENDS: [&str; 5] = ["memory", "sled", "fjall", "redb", "lmdb"];
+const BACKENDS: [&str; 7] = ["memory", "sled", "fjall", "redb", "lmdb", "postgres", "etcd"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "features" => lean::features(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
+        "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

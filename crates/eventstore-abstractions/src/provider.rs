@@ -154,7 +154,7 @@ pub trait EventStoreProvider: Debug + Send + Sync + 'static {
     ///
     /// **Contract**
     /// - `acked_is_kept`: when the location is opened again.
-    /// - `restart_frees_held_streams`: sessions end with their provider.
+    /// - `restart_frees_held_streams`: sessions end with their provider; on a shared engine when they expire.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the storage could not be flushed; it is closed all the same.

@@ -270,7 +270,9 @@ impl EventLog for Log {
 
     async fn explain(&self, query: &Query) -> Result<Access> {
         query.validate()?;
-        let head = self.core.reader.database_head(&self.database).await?;
+        let mut head = self.core.reader.database_head(&self.database).await?;
+        // An index that the next write begins says so already.
+        head.index(self.core.indexes);
         Ok(query::access(query, &head))
     }
 

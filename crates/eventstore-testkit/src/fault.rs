@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan};
+use kv_core::{
+    Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan, Watch,
+};
 use tokio::sync::{oneshot, watch};
 
 /// A [`KeyValueStore`] over another one that does what it is told to do wrong, and is transparent otherwise.
@@ -387,6 +389,10 @@ impl KeyValueStore for FaultStore {
                 Ok(outcome)
             }
         }
+    }
+
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        self.inner.watch().await
     }
 
     async fn close(&self) -> Result<()> {

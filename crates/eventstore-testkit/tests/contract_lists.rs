@@ -9,6 +9,7 @@ const EVENT_STORE: &str = include_str!("../../eventstore-abstractions/src/store.
 const EVENT_STORE_PROVIDER: &str = include_str!("../../eventstore-abstractions/src/provider.rs");
 const NAMESPACE: &str = include_str!("../../eventstore-abstractions/src/namespace.rs");
 const KEY_VALUE_STORE: &str = include_str!("../../kv-core/src/lib.rs");
+const WATCH: &str = include_str!("../../kv-core/src/watch.rs");
 
 /// The documented items of `pub trait NAME` in `source`, the trait itself first: what is declared, and
 /// its doc.
@@ -84,6 +85,7 @@ fn contract_lists_of_the_event_store_name_provider_cases() {
 fn contract_lists_of_the_key_value_store_name_key_value_cases() {
     let cases = kv::CASES.iter().map(kv::Case::name).collect();
     check(KEY_VALUE_STORE, "KeyValueStore", &cases);
+    check(WATCH, "Watch", &cases);
 }
 
 #[test]

@@ -1,20 +1,25 @@
-//! Many writers, and readers who follow them and restart at random: over a million events none is skipped, none comes
-//! twice, and none is out of order. A subscription that takes a counter of positions for the truth fails the same check.
+//! Many writers, and readers and consumers who follow them and restart at random: over a million events none is skipped,
+//! none comes twice, and none is out of order. A subscription that takes a counter of positions for the truth fails the
+//! same check.
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use eventstore_abstractions::{
     AppendOptions, ContentType, Durability, EventLog, EventLogExt, EventMessage, EventStoreProvider,
     EventStoreProviderExt, ExpectedVersion, LogReadOptions, Notice, Payload, Position, Query, RecordedEvent,
     Settings, StreamId, SubscribeFrom, SubscribeOptions, Subscription, Version,
 };
+use eventstore_domain::consumer::{Consumer, ConsumerName, ConsumerOptions, handler_fn};
 use eventstore_testkit::seed::Seed;
 use futures_util::stream as streams;
+use parking_lot::Mutex;
 use tokio::runtime::Builder;
 use tokio::task::{JoinSet, yield_now};
+use tokio::time::sleep;
 
 const WRITERS: u64 = 64;
 const CATEGORIES: u64 = 4;
@@ -98,6 +103,70 @@ impl Race {
     }
 }
 
+/// What the workers of a consumer handle between them.
+#[derive(Default)]
+struct Handled {
+    versions: Mutex<HashMap<StreamId, Version>>,
+    events: AtomicU64,
+    wrong: OnceLock<String>,
+}
+
+impl Handled {
+    /// Each stream comes in order, whichever worker has it at the time, and nothing twice: all of them stop in order.
+    fn see(&self, event: &RecordedEvent) {
+        let mut versions = self.versions.lock();
+        let version = versions.entry(event.stream.clone()).or_default();
+        if event.version != version.next() {
+            let (now, stream) = (event.version, &event.stream);
+            let _ = self.wrong.set(format!(
+                "a consumer had version {now} of {stream} after {version}"
+            ));
+        }
+        *version = event.version;
+        self.events.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Two workers of one consumer that stop and start again at random until it has handled `total` events.
+async fn consume(race: Race, total: u64) -> Result<u64, String> {
+    let handled = Arc::new(Handled::default());
+    let workers = (0..2).map(|worker| work(race.clone(), worker, total, Arc::clone(&handled)));
+    workers.collect::<JoinSet<_>>().join_all().await;
+    match handled.wrong.get() {
+        Some(wrong) => Err(wrong.clone()),
+        None => Ok(handled.events.load(Ordering::SeqCst)),
+    }
+}
+
+async fn work(race: Race, worker: u64, total: u64, handled: Arc<Handled>) {
+    let mut rng = race.rng(1_000 + worker);
+    let options = ConsumerOptions::default()
+        .partitions(4)
+        .checkpoint_every(1_000, Duration::from_millis(50))
+        .balance(Duration::from_millis(20))
+        .worker(format!("worker {worker}"));
+    let name = ConsumerName::new("raced").expect("a valid name");
+    let consumer = Consumer::open(Arc::clone(&race.log), name, options).await;
+    let consumer = consumer.expect("the consumer is opened");
+    while handled.events.load(Ordering::SeqCst) < total && handled.wrong.get().is_none() {
+        let seen = Arc::clone(&handled);
+        let running = consumer.start(handler_fn(move |event| {
+            seen.see(&event);
+            std::future::ready(Ok(()))
+        }));
+        // It restarts when some were handled, by whichever worker, or after a while: the other one may have everything.
+        let enough = handled.events.load(Ordering::SeqCst) + rng.u64(1..=total / 5);
+        for _ in 0..50 {
+            let events = handled.events.load(Ordering::SeqCst);
+            if events >= enough.min(total) {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        running.stop().await.expect("it stops in order");
+    }
+}
+
 /// What was seen so far.
 struct Check {
     /// Whether every event of the log must be seen: then positions have no gaps.
@@ -150,6 +219,8 @@ async fn run(race: &Race, batches: u64) -> Result<Vec<u64>, String> {
         .zip(kinds)
         .map(|(reader, (options, patience))| tokio::spawn(race.clone().read(options, patience, reader)));
     let readers: Vec<_> = readers.collect();
+    let total = WRITERS * batches * BATCH as u64 + 1;
+    let consumer = tokio::spawn(consume(race.clone(), total));
     let writers = (0..WRITERS).map(|writer| race.clone().write(writer, batches));
     writers.collect::<JoinSet<_>>().join_all().await;
     let end = race
@@ -161,6 +232,7 @@ async fn run(race: &Race, batches: u64) -> Result<Vec<u64>, String> {
     for reader in readers {
         seen.push(reader.await.expect("the task ends")?);
     }
+    seen.push(consumer.await.expect("the task ends")?);
     Ok(seen)
 }
 
@@ -242,7 +314,7 @@ fn million_events_are_seen_once_and_in_order() {
         let all = total + 1;
         assert_eq!(
             seen,
-            [all, all, of_category, of_category, of_stream, of_stream],
+            [all, all, of_category, of_category, of_stream, of_stream, all],
             "{seed}"
         );
         drop(provider);

@@ -27,7 +27,8 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventStoreProvider>> {
 
 /// Opens the store that `url` names, with `settings`.
 ///
-/// The scheme is case-insensitive. A path is taken literally, relative to the working directory, and its directory
+/// The scheme is case-insensitive. Of a server, the URL says everything: its parameters are in the documentation of the
+/// backend's crate, `kv_postgres` or `kv_etcd`. No error repeats its password. A path is taken literally, relative to the working directory, and its directory
 /// is made if it is missing; `sled:///abs` is the same as `sled:/abs`. Two calls with `memory:` open two stores.
 /// It is called within a tokio runtime, which must live as long as the store is used: reads that wait for the disk run on
 /// its blocking pool.
@@ -36,10 +37,10 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventStoreProvider>> {
 ///
 /// # Errors
 /// - [`Error::CannotOpen`]: the URL is wrong, the backend's feature is off, another process has the directory open,
-///   or the directory holds something else.
+///   the directory or table holds something else, or the server refuses the user.
 /// - [`Error::InvalidInput`]: a setting is out of its limits.
 /// - [`Error::Corrupt`]: what is stored there is damaged.
-/// - [`Error::Unavailable`]: the file system refuses.
+/// - [`Error::Unavailable`]: the file system refuses, or the server cannot be reached.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -83,6 +84,16 @@ pub async fn connect_with(url: &str, settings: Settings) -> Result<Arc<dyn Event
             let engine = kv_lmdb::Store::open(path).await;
             provide(engine.map_err(eventstore_kv::open_error)?, settings).await
         }
+        #[cfg(feature = "postgres")]
+        Location::Postgres(url) => {
+            let engine = kv_postgres::Store::open(url.as_str()).await;
+            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
+        }
+        #[cfg(feature = "etcd")]
+        Location::Etcd(url) => {
+            let engine = kv_etcd::Store::open(url.as_str()).await;
+            provide(engine.map_err(server_error)?, settings).await
+        }
         #[allow(unreachable_patterns, reason = "nothing is off in a build with every backend")]
         off => Err(feature_off(&off)),
     }
@@ -100,6 +111,15 @@ async fn provide(engine: impl KeyValueStore, settings: Settings) -> Result<Arc<d
             let _ = engine.close().await;
             Err(error)
         }
+    }
+}
+
+/// The error of a backend that reads the URL itself.
+#[cfg(feature = "etcd")]
+fn server_error(error: kv_core::Error) -> Error {
+    match error {
+        kv_core::Error::Invalid { reason } => cannot_open(reason),
+        error => eventstore_kv::open_error(error),
     }
 }
 

@@ -50,7 +50,9 @@
 //! | `fjall:PATH` | `fjall` | durable, in a directory that one process has open | by default |
 //! | `lmdb:PATH` | `lmdb` | durable, in a directory that one process has open | for many more reads than writes: see `kv_lmdb` |
 //! | `redb:PATH` | `redb` | durable, in a directory that one process has open | for the same in Rust alone: see `kv_redb` |
+//! | `postgres://USER:PASSWORD@HOST/DATABASE` | `postgres` | durable, in a table that any number of processes share | where one machine is not enough: see `kv_postgres` |
 //! | `sled:PATH` | `sled` | durable, in a directory that one process has open | where sled is in use already: see `kv_sled` |
+//! | `etcd://HOST,HOST,HOST/PREFIX` | `etcd` | durable and replicated, shared by any number of processes | for gigabytes that must be there when a machine is not: see `kv_etcd` |
 //!
 //! A path is taken literally: spaces, `%`, `?` and any Unicode are part of its name. See [`connect_with`].
 //!
@@ -94,3 +96,16 @@ pub use eventstore_domain as domain;
 #[cfg(all(doctest, feature = "fjall"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples in the guide run. Those of consumers and projections are tested with their crate.
+#[cfg(all(doctest, feature = "memory"))]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/appending.md")]
+    struct Appending;
+    #[doc = include_str!("../../../docs/guide/reading.md")]
+    struct Reading;
+    #[doc = include_str!("../../../docs/guide/subscribing.md")]
+    struct Subscribing;
+    #[doc = include_str!("../../../docs/guide/retention.md")]
+    struct Retention;
+}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// Every URL that there is, for messages.
-const FORMS: &str = "memory:, sled:PATH, fjall:PATH, redb:PATH or lmdb:PATH";
+const FORMS: &str = "memory:, sled:PATH, fjall:PATH, redb:PATH, lmdb:PATH, postgres://HOST/DATABASE or etcd://HOST:PORT/PREFIX";
 
 /// Where the data of a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,15 @@ pub(crate) enum Location {
     Redb(PathBuf),
     /// In a directory of the engine LMDB.
     Lmdb(PathBuf),
+    /// In a table of a PostgreSQL server.
+    Postgres(ServerUrl),
+    /// In a cluster of etcd.
+    Etcd(ServerUrl),
 }
+
+/// The URL of a server, or of several, which may hold a password: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ServerUrl(String);
 
 /// What is wrong with a URL, and what is right.
 ///
@@ -35,6 +43,7 @@ pub(crate) enum UrlError {
     EmptyPath { scheme: &'static str },
     NulInPath { scheme: &'static str },
     Host { scheme: &'static str, rest: String },
+    NoHost { form: &'static str },
 }
 
 impl Location {
@@ -46,6 +55,8 @@ impl Location {
             Self::Fjall(_) => "fjall",
             Self::Redb(_) => "redb",
             Self::Lmdb(_) => "lmdb",
+            Self::Postgres(_) => "postgres",
+            Self::Etcd(_) => "etcd",
         }
     }
 }
@@ -65,6 +76,10 @@ impl FromStr for Location {
             "fjall" => Ok(Self::Fjall(path("fjall", rest)?)),
             "redb" => Ok(Self::Redb(path("redb", rest)?)),
             "lmdb" => Ok(Self::Lmdb(path("lmdb", rest)?)),
+            "postgres" | "postgresql" => {
+                ServerUrl::new(url, rest, "postgres://USER:PASSWORD@HOST/DATABASE").map(Self::Postgres)
+            }
+            "etcd" => ServerUrl::new(url, rest, "etcd://HOST:PORT,HOST:PORT/PREFIX").map(Self::Etcd),
             _ => Err(UrlError::UnknownScheme {
                 scheme: scheme.to_owned(),
             }),
@@ -81,7 +96,40 @@ impl fmt::Display for Location {
             Self::Fjall(path) => write!(f, "fjall:{}", path.display()),
             Self::Redb(path) => write!(f, "redb:{}", path.display()),
             Self::Lmdb(path) => write!(f, "lmdb:{}", path.display()),
+            Self::Postgres(url) | Self::Etcd(url) => url.fmt(f),
         }
+    }
+}
+
+impl ServerUrl {
+    /// `url`, of which `rest` follows the colon.
+    fn new(url: &str, rest: &str, form: &'static str) -> Result<Self, UrlError> {
+        match rest.strip_prefix("//") {
+            Some(host) if !host.is_empty() => Ok(Self(url.to_owned())),
+            _ => Err(UrlError::NoHost { form }),
+        }
+    }
+
+    /// The whole URL, for the backend.
+    #[cfg(any(feature = "postgres", feature = "etcd"))]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The URL without user, password and parameters.
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        // A password may have any character but @, which ends it.
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        write!(f, "{scheme}://{}", host.split('?').next().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -105,6 +153,7 @@ impl fmt::Display for UrlError {
             Self::NulInPath { scheme } => {
                 write!(f, "the path of the {scheme} URL has a NUL character; remove it")
             }
+            Self::NoHost { form } => write!(f, "the URL names no server; write {form}"),
             Self::Host { scheme, rest } => write!(
                 f,
                 "{scheme} is in this process and has no host; write {scheme}:PATH: {scheme}:{rest}, or \
@@ -224,12 +273,12 @@ mod tests {
 
     #[test]
     fn unknown_scheme_is_named_and_the_rest_is_not_repeated() {
-        let error = "postgres://user:secret@host/db"
+        let error = "mongo://user:secret@host/db"
             .parse::<Location>()
             .expect_err("unknown");
         assert_eq!(
             error.to_string(),
-            format!("no backend has the URL scheme \"postgres\"; use {FORMS}")
+            format!("no backend has the URL scheme \"mongo\"; use {FORMS}")
         );
         assert!("sledge:x".parse::<Location>().is_err());
         assert!(r"C:\data".parse::<Location>().is_err());
@@ -268,6 +317,47 @@ mod tests {
             "sled:a\0b".parse::<Location>(),
             Err(UrlError::NulInPath { scheme: "sled" })
         );
+    }
+
+    #[test]
+    fn server_is_taken_whole_and_shown_without_its_secrets() {
+        for scheme in ["postgres", "postgresql", "Postgres"] {
+            let url = format!("{scheme}://user:s:e/c?ret@h1,h2:5433/db?table=t&password=secret");
+            let location: Location = url.parse().expect("valid");
+            assert_eq!(location, Location::Postgres(ServerUrl(url.clone())));
+            for shown in [location.to_string(), format!("{location:?}")] {
+                assert!(
+                    shown.contains("://h1,h2:5433/db") && !shown.contains("ret"),
+                    "{shown}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn cluster_is_taken_whole_and_shown_without_its_secrets() {
+        let url = "etcd://user:secret@h1,h2:2379/app?key=secret";
+        let location: Location = url.parse().expect("valid");
+        assert_eq!(location, Location::Etcd(ServerUrl(url.to_owned())));
+        assert_eq!(
+            (location.to_string().as_str(), location.feature()),
+            ("etcd://h1,h2:2379/app", "etcd")
+        );
+        let error = "etcd:h1,h2".parse::<Location>().expect_err("no host");
+        assert!(error.to_string().contains("etcd://HOST:PORT"), "{error}");
+    }
+
+    #[test]
+    fn server_without_a_host_is_told_the_form() {
+        for url in ["postgres:", "postgres:db", "postgresql://"] {
+            let error = url.parse::<Location>().expect_err(url);
+            assert!(
+                error
+                    .to_string()
+                    .contains("postgres://USER:PASSWORD@HOST/DATABASE"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -52,3 +52,45 @@ in_directory!(fjall, kv_fjall::Store);
 in_directory!(redb, kv_redb::Store);
 #[cfg(feature = "lmdb")]
 in_directory!(lmdb, kv_lmdb::Store);
+
+#[cfg(feature = "postgres")]
+#[path = "../../kv-postgres/tests/common/server.rs"]
+mod postgres_server;
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use super::postgres_server::{FreshTable, server};
+    use super::*;
+
+    struct Harness(FreshTable);
+
+    #[async_trait]
+    impl KvHarness for Harness {
+        async fn open(&self) -> Result<Arc<dyn KeyValueStore>> {
+            Ok(Arc::new(kv_postgres::Store::open(&self.0.url()).await?))
+        }
+    }
+
+    eventstore_testkit::provider_conformance!(Harness(FreshTable::new()), if server().is_some());
+}
+
+#[cfg(feature = "etcd")]
+#[path = "../../kv-etcd/tests/common/mod.rs"]
+mod etcd_server;
+
+#[cfg(feature = "etcd")]
+mod etcd {
+    use super::etcd_server::{FreshPrefix, server};
+    use super::*;
+
+    struct Harness(FreshPrefix);
+
+    #[async_trait]
+    impl KvHarness for Harness {
+        async fn open(&self) -> Result<Arc<dyn KeyValueStore>> {
+            Ok(Arc::new(kv_etcd::Store::open(&self.0.url()).await?))
+        }
+    }
+
+    eventstore_testkit::provider_conformance!(Harness(FreshPrefix::new()), if server().is_some());
+}

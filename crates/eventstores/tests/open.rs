@@ -40,6 +40,29 @@ async fn each_memory_store_is_new() {
     assert!(!one.is_durable());
 }
 
+#[cfg(feature = "etcd")]
+#[path = "../../kv-etcd/tests/common/mod.rs"]
+mod etcd_server;
+
+#[cfg(feature = "etcd")]
+#[tokio::test]
+async fn store_on_etcd_is_one_store_for_whoever_opens_it() {
+    if etcd_server::server().is_none() {
+        return;
+    }
+    let prefix = etcd_server::FreshPrefix::new();
+    let (one, other) = (connect(&prefix.url()).await, connect(&prefix.url()).await);
+    append_one(&*one).await;
+    assert_eq!(version(&*other).await, Version::FIRST);
+    append_one(&*other).await;
+    assert_eq!(version(&*one).await, Version::new(2));
+    assert!(one.is_durable());
+    let wrong = eventstores::connect(&format!("{}?cafile=x", prefix.url())).await;
+    assert!(
+        matches!(&wrong, Err(eventstores::Error::CannotOpen { reason, .. }) if reason.contains("use tls, ca"))
+    );
+}
+
 /// Backends that keep their data in a directory.
 #[cfg(any(feature = "sled", feature = "fjall", feature = "redb", feature = "lmdb"))]
 mod in_a_directory {

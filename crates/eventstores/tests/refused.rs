@@ -26,6 +26,8 @@ async fn wrong_url_cannot_be_opened_and_says_what_can() {
     feature = "fjall",
     feature = "redb",
     feature = "lmdb",
+    feature = "postgres",
+    feature = "etcd",
 )))]
 mod feature_off {
     use super::*;
@@ -42,6 +44,10 @@ mod feature_off {
         ("redb:never-made", "redb"),
         #[cfg(not(feature = "lmdb"))]
         ("lmdb:never-made", "lmdb"),
+        #[cfg(not(feature = "postgres"))]
+        ("postgres://user:never-shown@never.made/db", "postgres"),
+        #[cfg(not(feature = "etcd"))]
+        ("etcd://user:never-shown@never.made/app", "etcd"),
     ];
 
     #[tokio::test]
@@ -51,6 +57,7 @@ mod feature_off {
             assert!(matches!(error, Error::CannotOpen { .. }), "{url}: {error:?}");
             let line = format!("eventstores = {{ version = \"0.1\", features = [\"{feature}\"] }}");
             assert!(error.to_string().contains(&line), "{error}");
+            assert!(!error.to_string().contains("never-shown"), "{error}");
             assert!(!std::path::Path::new("never-made").exists());
         }
     }

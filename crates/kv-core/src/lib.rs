@@ -25,6 +25,7 @@ mod capabilities;
 pub mod directory;
 mod error;
 mod scan;
+mod watch;
 
 use std::fmt::Debug;
 
@@ -35,6 +36,7 @@ pub use batch::{Batch, Condition, Durability, Outcome};
 pub use capabilities::Capabilities;
 pub use error::{BoxError, Error, Result};
 pub use scan::{Direction, Entry, Page, PageBuilder, Scan};
+pub use watch::Watch;
 
 /// An ordered key-value engine with an atomic conditional commit: what a backend implements.
 ///
@@ -216,6 +218,24 @@ pub trait KeyValueStore: Debug + Send + Sync + 'static {
     /// - [`Error::Unavailable`]: nothing was applied; the same batch may be tried again.
     /// - [`Error::OutcomeUnknown`]: the batch may have been applied; read before writing again.
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome>;
+
+    /// What wakes a reader when something is committed, or `None` where the engine has nothing of the kind and readers
+    /// look again after a while.
+    ///
+    /// It is `None` always or never, for the life of the store. An engine in the process needs none: whoever commits
+    /// through the one handle knows.
+    ///
+    /// See [`Watch`] for an example.
+    ///
+    /// **Contract**
+    /// - `watch_wakes_for_every_commit`: that is begun after this has returned.
+    /// - `watch_wakes_for_commits_of_another_handle`: where the engine is shared.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        Ok(None)
+    }
 
     /// Makes all commits durable, releases the engine and whatever it holds (files, locks, connections).
     ///

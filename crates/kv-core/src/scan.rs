@@ -235,7 +235,23 @@ impl PageBuilder {
         !self.full
     }
 
-    /// The page. Call it when the engine has no further entry, or when [`push`](Self::push) returned `false`.
+    /// Ends the page before the end of the range, where the engine knows that more entries follow and did not send them.
+    /// It must have one entry at least.
+    ///
+    /// ```
+    /// use kv_core::{PageBuilder, Scan};
+    ///
+    /// let mut page = PageBuilder::new(Scan::prefix("k"));
+    /// page.push("k1", "a");
+    /// page.cut();
+    /// assert!(page.finish().next.is_some());
+    /// ```
+    pub fn cut(&mut self) {
+        self.full = true;
+    }
+
+    /// The page. Call it when the engine has no further entry, when [`push`](Self::push) returned `false`, or
+    /// after a [`cut`](Self::cut).
     #[must_use]
     pub fn finish(self) -> Page {
         let next = match self.entries.last() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use eventstore_abstractions::{Clock, Database, Error, LogReadOptions, Position, RecordedEvent, Result};
+use kv_core::Watch;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, yield_now};
@@ -222,19 +223,39 @@ impl Drop for Ended {
 
 /// Reads the log whenever it has grown. It holds neither the store nor the tail while it waits.
 async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
+    let mut watch = None;
     loop {
+        // What is committed from now on is told, so that the read that follows misses nothing.
+        if watch.is_none() {
+            watch = listen(&core).await;
+        }
         let Some(poll) = read(&core, &tail.0).await else {
             return;
         };
-        match poll {
-            None => signal.wake.notified().await,
-            // An engine that can tell what other processes commit is listened to here, in place of the clock.
-            Some(clock) => tokio::select! {
+        match (poll, &mut watch) {
+            (None, _) => signal.wake.notified().await,
+            (Some(_), Some(listening)) => {
+                let is_lost = tokio::select! {
+                    () = signal.wake.notified() => false,
+                    changed = listening.changed() => changed.is_err(),
+                };
+                if is_lost {
+                    watch = None;
+                }
+            }
+            (Some(clock), None) => tokio::select! {
                 () = signal.wake.notified() => {}
                 () = clock.sleep_until(clock.now().saturating_add(SHARED_POLL)) => {}
             },
         }
     }
+}
+
+/// What tells of the commits of other processes; `None` where the engine cannot, or cannot now, and is looked at again and
+/// again.
+async fn listen(core: &Weak<Core>) -> Option<Box<dyn Watch>> {
+    let core = core.upgrade().filter(|core| core.capabilities.shared)?;
+    core.engine.watch().await.ok().flatten()
 }
 
 /// Reads what is new. `None` when it is over; otherwise the clock by which to look again, if nobody else tells.

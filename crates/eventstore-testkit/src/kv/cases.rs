@@ -1,7 +1,9 @@
 //! The list of cases: the only place that names them all.
 
 use super::Case;
-use super::{close, commits, conditions, drops, limits, model, pages, races, reads, reopen, scans, views};
+use super::{
+    close, commits, conditions, drops, limits, model, pages, races, reads, reopen, scans, views, watches,
+};
 
 /// Hands every case, as `module::name,`, to the macro `$then`, after its arguments.
 #[doc(hidden)]
@@ -61,6 +63,12 @@ macro_rules! __kv_cases {
             views::page_never_shows_part_of_a_batch,
             views::get_many_never_goes_back_in_time,
             views::reads_never_go_back_in_time,
+            watches::watch_wakes_for_every_commit,
+            watches::watch_wakes_for_a_commit_between_calls,
+            watches::watch_wakes_for_commits_of_another_handle,
+            watches::watch_never_wakes_too_early,
+            watches::dropped_wait_loses_no_wake_up,
+            watches::watch_of_a_closed_store_says_closed,
             drops::dropped_commit_is_whole_or_nothing,
             close::calls_after_close_say_closed,
             close::closing_again_does_nothing,

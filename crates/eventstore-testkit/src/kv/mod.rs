@@ -48,6 +48,7 @@ pub mod reopen;
 pub mod scans;
 mod support;
 pub mod views;
+pub mod watches;
 
 use std::fmt;
 use std::future::Future;
@@ -160,17 +161,23 @@ pub fn run<H: KvHarness>(name: &str, harness: impl FnOnce() -> H) {
 ///
 /// The argument is an expression that makes a fresh [`KvHarness`](crate::kv::KvHarness); it is
 /// evaluated once per case. See [the module](crate::kv) for an example.
+///
+/// An engine behind a network adds `, if reachable()`: where that is not true a case is left out, and `reachable` is the
+/// one to say so, or to panic where a server is required.
 #[macro_export]
 macro_rules! kv_conformance {
     ($harness:expr) => {
-        $crate::__kv_cases! { __kv_tests { $harness } }
+        $crate::kv_conformance!($harness, if true);
+    };
+    ($harness:expr, if $reachable:expr) => {
+        $crate::__kv_cases! { __kv_tests { $harness, $reachable } }
     };
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __kv_tests {
-    ({ $harness:expr } $($module:ident::$case:ident,)+) => {
+    ({ $harness:expr, $reachable:expr } $($module:ident::$case:ident,)+) => {
         mod kv_conformance {
             #[allow(unused_imports)]
             use super::*;
@@ -178,7 +185,9 @@ macro_rules! __kv_tests {
             $(
                 #[test]
                 fn $case() {
-                    $crate::kv::run(stringify!($case), || $harness);
+                    if $reachable {
+                        $crate::kv::run(stringify!($case), || $harness);
+                    }
                 }
             )+
         }

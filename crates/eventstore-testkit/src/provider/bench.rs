@@ -220,6 +220,17 @@ impl<'a> Bench<'a> {
         dump(&**self.engine.inner()).await
     }
 
+    /// `wanted`, or as many small events as surely fit into one commit of the engine.
+    pub(super) fn many_events(&self, wanted: usize) -> usize {
+        /// More than an event of the suite takes: what is promised of bytes, and of operations.
+        const EVENT_BYTES: usize = 4 << 10;
+        const EVENT_OPERATIONS: usize = 4;
+        let limits = self.engine.capabilities();
+        wanted
+            .min(limits.max_batch_bytes / EVENT_BYTES)
+            .min(limits.max_batch_operations / EVENT_OPERATIONS)
+    }
+
     /// The largest value that the engine accepts.
     pub(super) fn max_value_bytes(&self) -> usize {
         self.engine.capabilities().max_value_bytes

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Result, Scan};
+use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Result, Scan, Watch};
 
 /// A [`KeyValueStore`] that passes everything on and counts the bytes that come back.
 #[derive(Debug)]
@@ -72,6 +72,10 @@ impl KeyValueStore for Meter {
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
         self.inner.commit(batch, durability).await
+    }
+
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        self.inner.watch().await
     }
 
     async fn close(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Result, Scan};
+use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Result, Scan, Watch};
 
 /// A [`KeyValueStore`] that passes everything on and says that others may write too. That is true
 /// of every engine beneath two providers in one process.
@@ -33,6 +33,10 @@ impl KeyValueStore for Shared {
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
         self.0.commit(batch, durability).await
+    }
+
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        self.0.watch().await
     }
 
     async fn close(&self) -> Result<()> {

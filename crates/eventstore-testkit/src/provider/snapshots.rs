@@ -250,7 +250,11 @@ pub async fn clearing_all_leaves_none(harness: &dyn ProviderHarness) {
 /// More snapshots than one page or commit would hold are listed and cleared too.
 pub async fn many_snapshots_are_listed_and_cleared(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await;
-    let session = with_events(&bench, 600).await;
+    let stream = stream_id("a");
+    for _ in 0..3 {
+        bench.append(&stream, 200).await;
+    }
+    let session = bench.session(&stream).await;
     let taken = session.snapshot_all(1, |_, _| Ok(state(1))).await.expect("taken");
     assert_eq!(taken, 600);
     assert_eq!(snapshot_versions(&bench).await, up_to(600));

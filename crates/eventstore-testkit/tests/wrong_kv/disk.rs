@@ -1,6 +1,7 @@
 //! A durable store for tests: what `kv_memory` keeps outlives its handles here. Any one thing about it can be wrong.
 
 use std::fmt::Debug;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +9,9 @@ use async_trait::async_trait;
 use eventstore_testkit::kv::KvHarness;
 use kv_core::{
     Batch, Bytes, Capabilities, Condition, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan,
+    Watch,
 };
+use tokio::sync::watch;
 use tokio::task::yield_now;
 
 /// What the right store accepts: little, so that the cases about limits are quick.
@@ -67,9 +70,22 @@ pub(crate) enum Flaw {
     SecondCloseFails,
     StaysLockedAfterClose,
     OpensTwice,
+    WakesOnce,
+    ForgetsWakeUpsBetweenCalls,
+    WakesForItsOwnCommitsAlone,
+    WakesBeforeTheCommit,
+    LosesTheWakeUpOfADroppedWait,
+    WatchOutlivesTheStore,
 }
 
 impl Wrong for Flaw {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            shared: *self == Self::WakesForItsOwnCommitsAlone,
+            ..RIGHT
+        }
+    }
+
     fn flaw(&self) -> Option<Flaw> {
         Some(*self)
     }
@@ -98,6 +114,7 @@ impl Wrong for Shared {
 pub(crate) struct Disk {
     store: Store,
     in_use: Arc<AtomicBool>,
+    commits: watch::Sender<u64>,
     wrong: Arc<dyn Wrong>,
 }
 
@@ -105,8 +122,18 @@ pub(crate) struct Disk {
 struct Handle {
     store: Store,
     in_use: Arc<AtomicBool>,
+    /// Counts the commits of all handles, and wakes for each.
+    commits: watch::Sender<u64>,
     wrong: Arc<dyn Wrong>,
-    closed: AtomicBool,
+    closed: Arc<AtomicBool>,
+}
+
+/// The watch of one handle.
+#[derive(Debug)]
+struct Wakes {
+    commits: watch::Receiver<u64>,
+    closed: Arc<AtomicBool>,
+    flaw: Option<Flaw>,
 }
 
 impl Disk {
@@ -114,6 +141,7 @@ impl Disk {
         Self {
             store: Arc::new(kv_memory::Store::new()),
             in_use: Arc::default(),
+            commits: watch::Sender::new(0),
             wrong,
         }
     }
@@ -132,8 +160,13 @@ impl KvHarness for Disk {
         Ok(Arc::new(Handle {
             store: Arc::clone(&self.store),
             in_use: Arc::clone(&self.in_use),
+            commits: if self.wrong.flaw() == Some(Flaw::WakesForItsOwnCommitsAlone) {
+                watch::Sender::new(0)
+            } else {
+                self.commits.clone()
+            },
             wrong: Arc::clone(&self.wrong),
-            closed: AtomicBool::new(false),
+            closed: Arc::default(),
         }))
     }
 }
@@ -146,6 +179,36 @@ impl Handle {
         } else {
             Ok(())
         }
+    }
+}
+
+impl Handle {
+    fn wake(&self) {
+        self.commits.send_modify(|count| *count += 1);
+    }
+}
+
+#[async_trait]
+impl Watch for Wakes {
+    async fn changed(&mut self) -> Result<()> {
+        match self.flaw {
+            Some(Flaw::WakesOnce) if *self.commits.borrow() > 1 => return pending().await,
+            Some(Flaw::ForgetsWakeUpsBetweenCalls) => self.commits.mark_unchanged(),
+            Some(Flaw::WatchOutlivesTheStore) => return pending().await,
+            _ => {}
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        // Every handle has a sender, and the disk has one.
+        self.commits.changed().await.expect("the disk is there");
+        if self.flaw == Some(Flaw::LosesTheWakeUpOfADroppedWait) {
+            yield_now().await;
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::Closed);
+        }
+        Ok(())
     }
 }
 
@@ -185,7 +248,23 @@ impl KeyValueStore for Handle {
         }
         self.check_open()?;
         self.wrong.check(&batch)?;
-        self.wrong.commit(&self.store, batch, durability).await
+        if self.wrong.flaw() == Some(Flaw::WakesBeforeTheCommit) {
+            self.wake();
+            wait_for_rival(|| false).await;
+            return self.wrong.commit(&self.store, batch, durability).await;
+        }
+        let outcome = self.wrong.commit(&self.store, batch, durability).await?;
+        self.wake();
+        Ok(outcome)
+    }
+
+    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
+        self.check_open()?;
+        Ok(Some(Box::new(Wakes {
+            commits: self.commits.subscribe(),
+            closed: Arc::clone(&self.closed),
+            flaw: self.wrong.flaw(),
+        })))
     }
 
     async fn close(&self) -> Result<()> {
@@ -193,6 +272,7 @@ impl KeyValueStore for Handle {
             let fails = self.wrong.flaw() == Some(Flaw::SecondCloseFails);
             return if fails { Err(Error::Closed) } else { Ok(()) };
         }
+        self.wake();
         self.wrong.close(&self.store).await;
         if self.wrong.flaw() != Some(Flaw::StaysLockedAfterClose) {
             self.in_use.store(false, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use eventstore_abstractions::{Clock, EventStoreProvider, Result, Settings};
 use eventstore_testkit::provider::ProviderHarness;
-use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Scan};
+use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Scan, Watch};
 use tokio::task::yield_now;
 
 use crate::provider::Provider;
@@ -148,6 +148,10 @@ impl KeyValueStore for Engine {
 
     async fn commit(&self, batch: Batch, durability: Durability) -> kv_core::Result<Outcome> {
         self.wrong.commit(&self.right, batch, durability).await
+    }
+
+    async fn watch(&self) -> kv_core::Result<Option<Box<dyn Watch>>> {
+        self.right.watch().await
     }
 
     async fn close(&self) -> kv_core::Result<()> {

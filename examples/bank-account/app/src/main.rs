@@ -25,11 +25,12 @@ a bank account on an event store
 
 usage: bank-account [URL]
 
-  URL   where the account is kept: fjall:PATH, lmdb:PATH, redb:PATH, sled:PATH or memory:
+  URL   where the account is kept: fjall:PATH, lmdb:PATH, redb:PATH, sled:PATH, memory:,
+        postgres://USER:PASSWORD@HOST/DATABASE or etcd://HOST:PORT,HOST:PORT/PREFIX
         (fjall:./data/bank-account unless given)
 
 A backend is in the program when its Cargo feature is on: fjall (the default), lmdb, redb, sled,
-memory.";
+memory, postgres, etcd.";
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

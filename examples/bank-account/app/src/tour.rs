@@ -28,7 +28,7 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) async fn run(url: &str, out: &mut impl Write) -> Result<(), BoxError> {
     let account = AccountId::new("alice")?;
     let provider = eventstores::connect(url).await?;
-    writeln!(out, "{account} at {url}")?;
+    writeln!(out, "{account} at {}", shown(url))?;
     let log = provider.default_log();
     open_account(&*log, &account, out).await?;
     deposit_and_withdraw(&*log, &account, out).await?;
@@ -153,7 +153,7 @@ async fn reopen(
     provider: Arc<dyn EventStoreProvider>,
     out: &mut impl Write,
 ) -> Result<Arc<dyn EventStoreProvider>, BoxError> {
-    step(out, 7, "close, and open again from disk")?;
+    step(out, 7, "close, and open again")?;
     if !provider.is_durable() {
         writeln!(
             out,
@@ -163,7 +163,7 @@ async fn reopen(
     }
     provider.close().await?;
     let provider = eventstores::connect(url).await?;
-    writeln!(out, "   closed and opened {url}")?;
+    writeln!(out, "   closed and opened {}", shown(url))?;
     Ok(provider)
 }
 
@@ -209,6 +209,14 @@ fn refused(
         )
         .into()),
     }
+}
+
+/// The URL without the user and password that one of a server may have.
+fn shown(url: &str) -> String {
+    let secret = url
+        .split_once("://")
+        .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?.1)));
+    secret.map_or_else(|| url.to_owned(), |(scheme, host)| format!("{scheme}://{host}"))
 }
 
 fn start_of(snapshot: Version) -> String {

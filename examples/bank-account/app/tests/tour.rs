@@ -107,6 +107,8 @@ fn check_first_run(ran: &Ran) {
     feature = "lmdb",
     feature = "redb",
     feature = "sled",
+    feature = "postgres",
+    feature = "etcd",
     feature = "memory"
 ))]
 fn shows_every_step(ran: Ran) -> Ran {
@@ -124,15 +126,28 @@ fn shows_every_step(ran: Ran) -> Ran {
 
 #[cfg(any(feature = "fjall", feature = "lmdb", feature = "redb", feature = "sled"))]
 fn check_durable(scheme: &str) {
-    let directory = temporary_directory();
     let url = format!("{scheme}:./data/bank");
-    let first = shows_every_step(run_in(directory.path(), &[&url]).succeeded());
+    check_two_runs(&url, &url);
+}
+
+/// Runs the tour twice at `url`, which it shows as `shown`.
+#[cfg(any(
+    feature = "fjall",
+    feature = "lmdb",
+    feature = "redb",
+    feature = "sled",
+    feature = "postgres",
+    feature = "etcd"
+))]
+fn check_two_runs(url: &str, shown: &str) {
+    let directory = temporary_directory();
+    let first = shows_every_step(run_in(directory.path(), &[url]).succeeded());
     check_first_run(&first);
     let first = first
         .says("opened for Alice, version 1")
-        .says(&format!("closed and opened {url}"));
+        .says(&format!("closed and opened {shown}"));
 
-    let second = run_in(directory.path(), &[&url])
+    let second = run_in(directory.path(), &[url])
         .succeeded()
         .says("found from an earlier run at version 6, balance 67.50")
         .says("the snapshot of version 10 and 1 event: version 11, balance 135.00")
@@ -166,6 +181,35 @@ fn tour_on_redb_runs_twice_and_the_history_grows() {
 #[test]
 fn tour_on_sled_runs_twice_and_the_history_grows() {
     check_durable("sled");
+}
+
+#[cfg(feature = "postgres")]
+#[path = "../../../../crates/kv-postgres/tests/common/server.rs"]
+mod server;
+
+#[cfg(feature = "postgres")]
+#[test]
+fn tour_on_postgres_runs_twice_and_the_history_grows() {
+    if server::server().is_none() {
+        return;
+    }
+    let table = server::FreshTable::new();
+    let url = table.url();
+    let host = url.rsplit('@').next().expect("a URL has a host");
+    check_two_runs(&url, &format!("postgres://{host}"));
+}
+
+#[cfg(feature = "etcd")]
+#[path = "../../../../crates/kv-etcd/tests/common/mod.rs"]
+mod etcd_server;
+
+#[cfg(feature = "etcd")]
+#[test]
+fn tour_on_etcd_runs_twice_and_the_history_grows() {
+    if etcd_server::server().is_some() {
+        let prefix = etcd_server::FreshPrefix::new();
+        check_two_runs(&prefix.url(), &prefix.url());
+    }
 }
 
 #[cfg(feature = "memory")]
@@ -255,7 +299,7 @@ fn backend_works_or_names_its_feature() {
 #[test]
 fn wrong_arguments_are_one_line_with_the_remedy_and_write_nothing() {
     for (arguments, remedy) in [
-        (&["postgres://db"][..], "use memory:, sled:PATH, fjall:PATH"),
+        (&["mongo://db"][..], "use memory:, sled:PATH, fjall:PATH"),
         (&["./data"], "fjall:./data"),
         (&["fjall:"], "fjall:PATH"),
         (&["--url"], "--help"),
@@ -290,6 +334,6 @@ fn help_names_the_urls_and_the_default() {
     let directory = temporary_directory();
     run_in(directory.path(), &["--help"])
         .succeeded()
-        .says("fjall:PATH, lmdb:PATH, redb:PATH, sled:PATH or memory:")
+        .says("fjall:PATH, lmdb:PATH, redb:PATH, sled:PATH, memory:,")
         .says("fjall:./data/bank-account");
 }

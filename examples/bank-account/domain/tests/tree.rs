@@ -46,14 +46,17 @@ fn no_engine_no_runtime_and_no_storage_format_gets_in() {
         "fjall",
         "heed",
         "kv-core",
+        "kv-etcd",
         "kv-fjall",
         "kv-lmdb",
         "kv-memory",
         "kv-redb",
+        "kv-postgres",
         "kv-sled",
         "redb",
         "sled",
         "tokio",
+        "tonic",
     ];
     let found: Vec<_> = names
         .iter()

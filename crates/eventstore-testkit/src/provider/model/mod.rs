@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use eventstore_abstractions::{Clock, EventLog, EventMessage, OpenOptions, Result, StreamId, Version};
 use fastrand::Rng;
+use kv_core::KeyValueStore;
 
 use self::plain::{Answer, Caller, Plain};
 use self::way::{Opened, Way};
@@ -97,10 +98,17 @@ impl Run {
         }
     }
 
-    /// Ends the provider and opens the next one: what was acknowledged is there, and no session is.
+    /// Ends the provider and opens the next one: what was acknowledged is there, and no session is. A shared engine cannot
+    /// know that its process has ended: there sessions last for their time.
     async fn reopen<'a>(&mut self, bench: Bench<'a>) -> Bench<'a> {
-        self.sessions.clear();
-        self.models.iter_mut().for_each(Plain::restart);
+        let sessions = std::mem::take(&mut self.sessions);
+        if bench.engine.capabilities().shared {
+            // Dropping them would release their streams, sooner or later; a process that ends does not.
+            std::mem::forget(sessions);
+        } else {
+            drop(sessions);
+            self.models.iter_mut().for_each(Plain::restart);
+        }
         if self.rng.bool() {
             bench.restart().await
         } else {
