@@ -40,6 +40,13 @@ pub struct Session {
 
 impl Session {
     /// A session from its parts: for implementations of a store.
+    ///
+    /// ```
+    /// use eventstore_abstractions::{Session, SessionId, Timestamp};
+    ///
+    /// let session = Session::new(SessionId::generate(), 7, Timestamp::from_micros(60_000_000));
+    /// assert_eq!(session.fencing_token, 7);
+    /// ```
     #[must_use]
     pub fn new(id: SessionId, fencing_token: u64, expires_at: Timestamp) -> Self {
         Self {

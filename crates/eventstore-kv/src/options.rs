@@ -78,6 +78,13 @@ impl Options {
 
     /// Runs everything as tasks of the runtime on which the provider is opened, and no thread beside it: for tests with
     /// simulated time, which must see all that happens. Writes are slower so.
+    ///
+    /// ```
+    /// use eventstore_kv::Options;
+    ///
+    /// let options = Options::default().single_threaded();
+    /// # let _ = options;
+    /// ```
     #[must_use]
     pub fn single_threaded(self) -> Self {
         let threads = Threads::Runtime;

@@ -201,6 +201,23 @@ impl FaultStore {
     }
 
     /// Forgets the faults that have not happened yet, and says how many there were.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use eventstore_testkit::fault::FaultStore;
+    /// use kv_core::{Error, KeyValueStore};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> kv_core::Result<()> {
+    /// let store = FaultStore::new(Arc::new(kv_memory::Store::new()));
+    /// store.fail_read_after(1, Error::Closed); // the second read
+    /// assert!(store.get(b"k").await.is_ok() && store.get(b"k").await.is_err());
+    /// store.fail_next_read(Error::Closed);
+    /// assert_eq!((store.forget_faults(), store.has_unsynced()), (1, false));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget_faults(&self) -> usize {
         locked(&self.commit_faults).drain(..).count() + locked(&self.read_faults).drain(..).count()
     }

@@ -53,6 +53,11 @@ impl Options {
     /// Reads the whole file at opening and checks every page against its checksum, so that damage is
     /// [`Error::Corrupt`] before anything is read or written. Without it, damage is found where the
     /// engine stumbles over it, or not at all: reads check nothing.
+    ///
+    /// ```
+    /// let careful = kv_redb::Options::default().verify();
+    /// # let _ = careful;
+    /// ```
     pub fn verify(self) -> Self {
         Self { verify: true, ..self }
     }
