@@ -1,4 +1,4 @@
-//! The criterion benchmarks of append, read and snapshot, on any backend, and the comparison with other stores.
+//! The criterion benchmarks of append, read, snapshot and live latency, on any backend, and the comparison with other stores.
 
 use crate::cargo;
 use crate::{BACKENDS, Outcome, take_backend};

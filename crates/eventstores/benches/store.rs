@@ -1,17 +1,20 @@
-//! Appends, reads and snapshots on every backend whose feature is on: `cargo xtask bench --backend fjall`.
+//! Appends, reads, snapshots and subscriptions on every backend whose feature is on: `cargo xtask bench --backend fjall`.
 //!
 //! Each backend gets a new directory, or new memory, per group. An append is durable where the backend is.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use eventstores::{
     EventLog, EventLogExt, EventMessage, EventStoreProvider, EventStoreProviderExt, ExpectedVersion,
-    LogReadOptions, Payload, ReadOptions, Result, StreamId, Version,
+    LogReadOptions, Payload, ReadOptions, Result, StreamId, SubscribeOptions, Subscription, Version,
 };
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// The backends of this build, by scheme.
 const BACKENDS: &[&str] = &[
@@ -142,7 +145,7 @@ fn append(criterion: &mut Criterion) {
 
 /// One task per event, each to a stream of its own.
 async fn append_at_once(log: Arc<dyn EventLog>, streams: Vec<StreamId>, events: Vec<EventMessage>) {
-    let mut tasks = tokio::task::JoinSet::new();
+    let mut tasks = JoinSet::new();
     for (stream, event) in streams.into_iter().zip(events) {
         let log = Arc::clone(&log);
         tasks.spawn(async move { done(log.append(&stream, ExpectedVersion::Any, [event]).await) });
@@ -221,5 +224,56 @@ fn snapshot(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, append, read, snapshot);
+/// From the acknowledgement of an append to when the last subscriber has the event: 0 for one that has it before.
+fn live(criterion: &mut Criterion) {
+    for backend in BACKENDS {
+        let bench = Bench::open(backend);
+        let log = &bench.log;
+        let stream = bench.new_stream();
+        let mut group = criterion.benchmark_group(format!("live/{backend}"));
+        for subscribers in [1, 100] {
+            let (received, mut receipts) = mpsc::unbounded_channel();
+            let mut following = JoinSet::new();
+            for _ in 0..subscribers {
+                let subscription = log.subscribe(SubscribeOptions::from_end());
+                following.spawn_on(follow(subscription, received.clone()), bench.runtime.handle());
+            }
+            group.bench_function(format!("{subscribers} subscribers"), |bencher| {
+                bencher.iter_custom(|iterations| {
+                    bench.runtime.block_on(async {
+                        let mut total = Duration::ZERO;
+                        for _ in 0..iterations {
+                            done(log.append(&stream, ExpectedVersion::Any, events(1)).await);
+                            let acknowledged = now();
+                            let mut last = acknowledged;
+                            for _ in 0..subscribers {
+                                last = last.max(receipts.recv().await.expect("each of them follows"));
+                            }
+                            total += last - acknowledged;
+                        }
+                        total
+                    })
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// Says when each event was received.
+async fn follow(mut subscription: Subscription, received: mpsc::UnboundedSender<Instant>) {
+    while let Some(event) = subscription.next_event().await {
+        done(event);
+        if received.send(now()).is_err() {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+criterion_group!(benches, append, read, snapshot, live);
 criterion_main!(benches);
