@@ -1,4 +1,4 @@
-//! A [`KeyValueStore`] on PostgreSQL: one table of ordered byte keys, which any number of processes share.
+//! A [`KeyValueStore`](kv_core::KeyValueStore) on PostgreSQL: one table of ordered byte keys, which any number of processes share.
 //!
 //! ```no_run
 //! use kv_core::{Batch, Durability, KeyValueStore, Outcome};
@@ -22,7 +22,7 @@
 //! | `table` | the table of the store, `NAME` or `SCHEMA.NAME`: stores of one database differ in it | `kv_store` |
 //! | `sslmode` | `disable`; `prefer`: encrypted if the server offers it, whoever it is; `require` or `verify-full`: encrypted, to a server whose certificate is trusted and has its name | `prefer`, or `require` with `sslrootcert` |
 //! | `sslrootcert` | a PEM file of the certificates that are trusted | the system's |
-//! | `max_connections` | connections of one handle: a quarter of them commits, and one more listens once there is a [watch](KeyValueStore::watch) | 16 |
+//! | `max_connections` | connections of one handle: a quarter of them commits, and one more listens once there is a [watch](kv_core::KeyValueStore::watch) | 16 |
 //! | `timeout` | seconds that a call may take | 30 |
 //! | `wakes` | `off`: commits wake nobody | `on` |
 //!
