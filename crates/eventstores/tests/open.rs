@@ -1,5 +1,12 @@
 //! What a provider that [`eventstores::connect`] opened is, on every backend of the build.
-#![cfg(feature = "_engine")]
+#![cfg(any(
+    feature = "memory",
+    feature = "sled",
+    feature = "fjall",
+    feature = "redb",
+    feature = "lmdb",
+    feature = "etcd"
+))]
 
 use std::sync::Arc;
 
