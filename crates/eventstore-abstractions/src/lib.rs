@@ -90,6 +90,9 @@ pub use subscription::{Notice, SubscribeFrom, SubscribeOptions, Subscription};
 
 #[doc(hidden)]
 pub mod private {
-    //! Names that the macros of this crate expand to. Not part of the public interface.
+    //! What the macros of this crate expand to, and what crates of this repository share. Not part of the public
+    //! interface.
     pub use core::{option::Option, result::Result};
+
+    pub use crate::text::check as check_text;
 }

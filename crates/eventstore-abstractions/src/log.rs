@@ -4,13 +4,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
+use crate::namespace::NoNamespace;
 use crate::{
-    Access, AppendOptions, Appended, Changes, Committed, Database, Deletion, Durability, Error, EventMessage,
-    EventStream, ExpectedVersion, IdempotencyKey, LogReadOptions, MultiAppend, MultiAppended, Namespace,
-    NamespaceName, Position, Query, ReadOptions, Replay, Result, Retention, Scavenged, Snapshot, StreamId,
-    StreamInfo, SubscribeOptions, Subscription, Version,
+    Access, AppendOptions, Appended, Database, Deletion, Error, EventMessage, EventStream, ExpectedVersion,
+    IdempotencyKey, LogReadOptions, MultiAppend, MultiAppended, Namespace, NamespaceName, Position, Query,
+    ReadOptions, Replay, Result, Retention, Scavenged, Snapshot, StreamId, StreamInfo, SubscribeOptions,
+    Subscription, Version,
 };
 
 /// The log of one database: appends with an expected version, and reads, without a session.
@@ -639,29 +639,4 @@ pub trait EventLog: Debug + Send + Sync + 'static {
 
 fn unsupported(what: &'static str) -> Error {
     Error::Unsupported { what }
-}
-
-/// The namespaces of a log that has none.
-#[derive(Debug)]
-struct NoNamespace(NamespaceName);
-
-const KEEP_STATE: &str = "keep state beside its events";
-
-#[async_trait]
-impl Namespace for NoNamespace {
-    fn name(&self) -> &NamespaceName {
-        &self.0
-    }
-
-    async fn get(&self, _: &[u8]) -> Result<Option<Bytes>> {
-        Err(unsupported(KEEP_STATE))
-    }
-
-    async fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<(Bytes, Bytes)>> {
-        Err(unsupported(KEEP_STATE))
-    }
-
-    async fn commit(&self, _: Changes, _: Durability) -> Result<Committed> {
-        Err(unsupported(KEEP_STATE))
-    }
 }

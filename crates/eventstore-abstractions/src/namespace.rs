@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::text::text_type;
-use crate::{Durability, Result};
+use crate::{Durability, Error, Result};
 
 text_type! {
     /// Names a [`Namespace`] of a database.
@@ -205,3 +205,32 @@ pub trait Namespace: Debug + Send + Sync + 'static {
 
 /// Most bytes of a key of a [`Namespace`].
 pub const MAX_KEY_BYTES: usize = 255;
+
+/// The namespaces of a log that has none.
+#[derive(Debug)]
+pub(crate) struct NoNamespace(pub(crate) NamespaceName);
+
+#[async_trait]
+impl Namespace for NoNamespace {
+    fn name(&self) -> &NamespaceName {
+        &self.0
+    }
+
+    async fn get(&self, _: &[u8]) -> Result<Option<Bytes>> {
+        Err(none())
+    }
+
+    async fn scan(&self, _: &[u8], _: Option<&[u8]>, _: usize) -> Result<Vec<(Bytes, Bytes)>> {
+        Err(none())
+    }
+
+    async fn commit(&self, _: Changes, _: Durability) -> Result<Committed> {
+        Err(none())
+    }
+}
+
+fn none() -> Error {
+    Error::Unsupported {
+        what: "keep state beside its events",
+    }
+}

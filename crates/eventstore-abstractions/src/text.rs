@@ -6,7 +6,7 @@ use crate::Error;
 ///
 /// Control characters are refused because they make names that look alike and differ; NUL among them
 /// also ends a component in the key layouts of engines.
-pub(crate) fn check(what: &'static str, max_bytes: usize, text: &str) -> Result<(), Error> {
+pub fn check(what: &'static str, max_bytes: usize, text: &str) -> Result<(), Error> {
     if text.is_empty() {
         return Err(Error::invalid(format!(
             "the {what} is empty; give it at least one character"

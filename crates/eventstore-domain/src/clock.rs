@@ -1,4 +1,5 @@
-//! The system's clock: what is used unless another is injected.
+//! The system's clock: what is used unless another is injected. `eventstore-kv` has the same; neither crate may name the
+//! other, and the abstractions below both have no timer.
 
 use std::time::Duration;
 

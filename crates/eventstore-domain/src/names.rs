@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use eventstore_abstractions::private::check_text;
 use eventstore_abstractions::{Error, Result};
 
 /// Defines a validated, shared name.
@@ -23,7 +24,7 @@ macro_rules! name_type {
             /// characters.
             pub fn new(name: impl Into<String>) -> Result<Self> {
                 let name = name.into();
-                check($what, Self::MAX_BYTES, &name)?;
+                check_text($what, Self::MAX_BYTES, &name)?;
                 Ok(Self(name.into()))
             }
 
@@ -80,28 +81,6 @@ name_type! {
     /// # Ok::<(), eventstore_abstractions::Error>(())
     /// ```
     ProjectionName, "projection name", max 96
-}
-
-fn check(what: &str, max_bytes: usize, name: &str) -> Result<()> {
-    let bytes = name.len();
-    if bytes == 0 {
-        return Err(Error::invalid(format!(
-            "the {what} is empty; give it at least one character"
-        )));
-    }
-    if bytes > max_bytes {
-        return Err(Error::invalid(format!(
-            "the {what} has {bytes} bytes and at most {max_bytes} are allowed; shorten it"
-        )));
-    }
-    // NUL among them ends a name in the keys of consumers.
-    match name.chars().find(|character| character.is_control()) {
-        Some(control) => Err(Error::invalid(format!(
-            "the {what} has the control character U+{:04X}; remove it",
-            u32::from(control)
-        ))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

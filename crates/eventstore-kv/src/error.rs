@@ -1,9 +1,7 @@
 //! What a failure of the engine means to the caller of the store.
 
-use std::error::Error as StdError;
-
 use eventstore_abstractions::{BoxError, Error};
-use kv_core::Error as EngineError;
+use kv_core::{Error as EngineError, error_chain};
 
 /// The event store's error for an engine that could not be opened, or that failed later.
 ///
@@ -61,29 +59,20 @@ pub(crate) fn repeated(error: &Error) -> Error {
             source: repeated_source(source.as_ref()),
         },
         other => Error::Unavailable {
-            reason: chain(other),
+            reason: error_chain(other),
             source: None,
         },
     }
 }
 
 fn repeated_source(source: Option<&BoxError>) -> Option<BoxError> {
-    source.map(|source| chain(&**source).into())
-}
-
-/// The texts of `error` and of its sources.
-fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut texts = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        texts = format!("{texts}: {source}");
-        next = source.source();
-    }
-    texts
+    source.map(|source| error_chain(&**source).into())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error as StdError;
+
     use super::*;
 
     #[test]
@@ -93,7 +82,7 @@ mod tests {
         let unavailable = shared_errors(EngineError::unavailable("the log cannot be read", engine()));
         let unknown = shared_errors(EngineError::outcome_unknown("the sync failed", engine()));
         for _ in 0..2 {
-            let texts = [&corrupt() as &dyn StdError, &unavailable(), &unknown()].map(chain);
+            let texts = [&corrupt() as &dyn StdError, &unavailable(), &unknown()].map(error_chain);
             assert_eq!(
                 texts,
                 [

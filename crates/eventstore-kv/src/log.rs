@@ -28,7 +28,7 @@ const MAX_CLEARED: usize = 1_000;
 pub(crate) struct Core {
     pub(crate) reader: Reader,
     pub(crate) sequencer: Sequencer,
-    /// For what is no write to a stream: the removal of what is not kept.
+    /// For what is no write to a stream: the removal of what is not kept, and state beside the events.
     pub(crate) engine: Arc<dyn KeyValueStore>,
     pub(crate) tails: Arc<Tails>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -281,7 +281,7 @@ impl EventLog for Log {
     }
 
     fn namespace(&self, name: &NamespaceName) -> Arc<dyn Namespace> {
-        let engine = Arc::clone(self.core.reader.engine());
+        let engine = Arc::clone(&self.core.engine);
         Arc::new(State::new(engine, &self.database, name.clone()))
     }
 }

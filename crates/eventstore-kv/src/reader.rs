@@ -36,10 +36,6 @@ impl Reader {
         self.clock.now()
     }
 
-    pub(crate) fn engine(&self) -> &Arc<dyn KeyValueStore> {
-        &self.engine
-    }
-
     /// The short streams that are kept in memory.
     pub(crate) fn cache(&self) -> &StreamCache {
         &self.cache

@@ -163,3 +163,19 @@ impl Error {
         }
     }
 }
+
+/// The texts of `error` and of its sources, in one line: for where an error can be told as text only.
+///
+/// ```
+/// let error = kv_core::Error::unavailable("the log cannot be written", "disk gone");
+/// assert!(kv_core::error_chain(&error).ends_with("the log cannot be written: disk gone"));
+/// ```
+pub fn error_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        texts = format!("{texts}: {source}");
+        next = source.source();
+    }
+    texts
+}

@@ -34,7 +34,7 @@ pub use bytes::Bytes;
 
 pub use batch::{Batch, Condition, Durability, Outcome};
 pub use capabilities::Capabilities;
-pub use error::{BoxError, Error, Result};
+pub use error::{BoxError, Error, Result, error_chain};
 pub use scan::{Direction, Entry, Page, PageBuilder, Scan};
 pub use watch::Watch;
 

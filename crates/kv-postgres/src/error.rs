@@ -1,14 +1,12 @@
 //! The server's and the driver's failures by what the caller can do about them.
 
-use kv_core::Error;
+use kv_core::{Error, error_chain};
 use tokio_postgres::error::{DbError, Severity, SqlState};
-
-use crate::url::chain;
 
 /// The failure of a connection that was being made, or of the look at the table.
 pub(crate) fn of_open(error: tokio_postgres::Error, location: &str) -> Error {
     let Some(answer) = error.as_db_error() else {
-        let text = chain(&error);
+        let text = error_chain(&error);
         // The driver has no kinds for these.
         if text.contains("password missing") {
             return Error::incompatible(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kv_core::{Error, Result};
+use kv_core::{Error, Result, error_chain};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
@@ -72,8 +72,12 @@ pub(crate) fn parse(url: &str) -> Result<Target> {
     // The driver takes its schemes in lower case alone.
     let rest = &base[scheme.len()..];
     let config = format!("postgres{rest}?{}", drivers.join("&")).parse::<Config>();
-    let mut config = config
-        .map_err(|error| refused(format!("{}; see the documentation of kv_postgres", chain(&error))))?;
+    let mut config = config.map_err(|error| {
+        refused(format!(
+            "{}; see the documentation of kv_postgres",
+            error_chain(&error)
+        ))
+    })?;
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(refused(
             "it names no host; write postgres://USER:PASSWORD@HOST/DATABASE".to_owned(),
@@ -211,17 +215,6 @@ fn location(url: &str) -> String {
     let host = host.split_once("://").map_or(host, |(_, host)| host);
     let host = host.split(['/', '?']).next().unwrap_or_default();
     format!("postgres://{host}")
-}
-
-/// The texts of `error` and of its sources.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        texts = format!("{texts}: {source}");
-        next = source.source();
-    }
-    texts
 }
 
 #[cfg(test)]

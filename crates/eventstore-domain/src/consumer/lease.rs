@@ -4,6 +4,7 @@ use eventstore_abstractions::{
     Bytes, Changes, Committed, Durability, Namespace, Result, SessionId, Timestamp,
 };
 
+use super::Shared;
 use super::records::LeaseRecord;
 use crate::record::encode;
 
@@ -61,7 +62,7 @@ impl Lease {
     }
 
     /// Makes it last until `until`; `false` when it is lost. After an error it may be either: it is over.
-    pub(super) async fn renew(&mut self, namespace: &dyn Namespace, until: Timestamp) -> Result<bool> {
+    async fn renew(&mut self, namespace: &dyn Namespace, until: Timestamp) -> Result<bool> {
         let record = LeaseRecord {
             until,
             ..self.record.clone()
@@ -73,6 +74,16 @@ impl Lease {
             (self.record, self.stored) = (record, stored);
         }
         Ok(renewed)
+    }
+
+    /// Renews it when it is time to, as far as the consumer's clock can tell; `false` when it is lost.
+    pub(super) async fn keep(&mut self, shared: &Shared) -> Result<bool> {
+        let now = shared.now();
+        if now < shared.renew_at(self) {
+            return Ok(true);
+        }
+        let until = now.saturating_add(shared.options.lease);
+        self.renew(&*shared.namespace, until).await
     }
 
     /// Whether it is still held.

@@ -381,12 +381,7 @@ impl<'a> Replay<'a> {
     }
 
     async fn renew_if_due(&mut self) -> Result<()> {
-        let now = self.shared.now();
-        if now < self.shared.renew_at(&self.lease) {
-            return Ok(());
-        }
-        let until = now.saturating_add(self.shared.options.lease);
-        match self.lease.renew(&*self.shared.namespace, until).await? {
+        match self.lease.keep(self.shared).await? {
             true => Ok(()),
             false => Err(self.lost()),
         }

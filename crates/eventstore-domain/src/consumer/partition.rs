@@ -143,12 +143,7 @@ impl Partition {
 
     /// An event is handled only by who has just made sure of the lease, as far as its clock can tell.
     async fn renew_if_due(&mut self) -> Result<(), Ended> {
-        let now = self.shared.now();
-        if now < self.shared.renew_at(&self.lease) {
-            return Ok(());
-        }
-        let until = now.saturating_add(self.shared.options.lease);
-        match self.lease.renew(&*self.shared.namespace, until).await? {
+        match self.lease.keep(&self.shared).await? {
             true => Ok(()),
             false => Err(Ended::Lost),
         }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use eventstore_abstractions::{AppendCondition, Database, Position, Result, Version};
-use lru::LruCache;
 
+use super::cache::{Cache, DatabaseState, StreamState};
 use super::plan::Plan;
 use super::request::{Action, Part, Request};
 use crate::error::repeated;
@@ -13,21 +13,7 @@ use crate::idempotency::{self, Earlier, Verdict, is_newer, is_sorted_by_time};
 use crate::keys;
 use crate::log_reader;
 use crate::reader::Reader;
-use crate::record::{DatabaseHead, Lease, Record, StreamHead};
-
-/// The committed state of a stream, as far as writes depend on it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct StreamState {
-    pub(super) head: StreamHead,
-    pub(super) lease: Option<Lease>,
-}
-
-/// The committed head of a database, and its stored bytes for the condition of the next commit.
-#[derive(Clone, Debug, Default)]
-pub(super) struct DatabaseState {
-    pub(super) head: DatabaseHead,
-    pub(super) stored: Option<Bytes>,
-}
+use crate::record::{Lease, Record};
 
 /// What one request needs beyond the states of its database and stream.
 #[derive(Clone, Debug)]
@@ -52,47 +38,6 @@ pub(super) struct KnownRequest {
     pub(super) stream: usize,
     pub(super) others: Vec<usize>,
     pub(super) facts: Result<Facts>,
-}
-
-/// What is remembered between plans. Everything in it is committed.
-#[derive(Debug)]
-pub(super) struct Cache {
-    databases: HashMap<Database, DatabaseState>,
-    streams: LruCache<Bytes, StreamState>,
-}
-
-impl Cache {
-    pub(super) fn new(max_streams: usize) -> Self {
-        let capacity = std::num::NonZeroUsize::new(max_streams).unwrap_or(std::num::NonZeroUsize::MIN);
-        Self {
-            databases: HashMap::new(),
-            streams: LruCache::new(capacity),
-        }
-    }
-
-    /// Forgets everything: the next group reads the truth from the engine.
-    pub(super) fn clear(&mut self) {
-        self.databases.clear();
-        self.streams.clear();
-    }
-
-    pub(super) fn put_database(&mut self, name: &Database, state: &DatabaseState) {
-        match self.databases.get_mut(name) {
-            Some(known) => known.clone_from(state),
-            None => {
-                self.databases.insert(name.clone(), state.clone());
-            }
-        }
-    }
-
-    pub(super) fn put_stream(&mut self, head_key: &Bytes, state: &StreamState) {
-        match self.streams.get_mut(head_key) {
-            Some(known) => known.clone_from(state),
-            None => {
-                self.streams.put(head_key.clone(), state.clone());
-            }
-        }
-    }
 }
 
 /// Where what is not yet in the plan comes from.

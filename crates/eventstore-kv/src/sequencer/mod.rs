@@ -5,6 +5,7 @@
 //! costs no time in which the disk could work, and a lone request waits for nobody. Requests are acknowledged only
 //! after their commit. What a caller does with its future changes nothing: a request that was taken runs to its end.
 
+mod cache;
 mod committer;
 mod group;
 mod known;

@@ -7,9 +7,10 @@ use eventstore_abstractions::{Clock, Error, Indexes, Result};
 use kv_core::{Capabilities, KeyValueStore, Outcome};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::cache::Cache;
 use super::committer::{Committer, Landed};
 use super::group::{Group, MAX_REQUESTS};
-use super::known::{self, Cache, Sources};
+use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Reply, Request};
 use super::{Command, Hold, release};

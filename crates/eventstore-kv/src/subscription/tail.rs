@@ -234,13 +234,15 @@ async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
         };
         match (poll, &mut watch) {
             (None, _) => signal.wake.notified().await,
-            (Some(_), Some(listening)) => {
+            (Some(clock), Some(listening)) => {
                 let is_lost = tokio::select! {
                     () = signal.wake.notified() => false,
                     changed = listening.changed() => changed.is_err(),
                 };
                 if is_lost {
                     watch = None;
+                    // Where listening fails again and again it must not cost more than looking.
+                    clock.sleep_until(clock.now().saturating_add(SHARED_POLL)).await;
                 }
             }
             (Some(clock), None) => tokio::select! {
