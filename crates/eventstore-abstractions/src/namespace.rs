@@ -21,7 +21,7 @@ text_type! {
     NamespaceName, "namespace name", max 128
 }
 
-/// What a [`Changes`] requires of a key.
+/// What a [`Changes`] requires of a key. See [`Changes`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requirement {
     /// The key is absent.
@@ -93,7 +93,7 @@ impl Changes {
     }
 }
 
-/// Whether [`Changes`] were made.
+/// Whether [`Changes`] were made. See [`Namespace`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "changes whose requirements did not hold were not made"]
 pub enum Committed {
@@ -203,7 +203,7 @@ pub trait Namespace: Debug + Send + Sync + 'static {
     async fn commit(&self, changes: Changes, durability: Durability) -> Result<Committed>;
 }
 
-/// Most bytes of a key of a [`Namespace`].
+/// Most bytes of a key of a [`Namespace`], so that the longest key of a store fits 511 bytes, LMDB's default.
 pub const MAX_KEY_BYTES: usize = 255;
 
 /// The namespaces of a log that has none.

@@ -299,7 +299,7 @@ impl FaultStore {
 
     async fn before_read(&self) -> Result<()> {
         match self.take_read_fault() {
-            Some(event) => event.happen().await,
+            Some(event) => event.happen().await.map(drop),
             None => Ok(()),
         }
     }
@@ -316,14 +316,15 @@ impl Event {
         (Self::Hold { reached, release }, gate)
     }
 
-    async fn happen(self) -> Result<()> {
+    /// What is returned is dropped when the call has ended, which [`Gate::passed`] waits for.
+    async fn happen(self) -> Result<watch::Receiver<()>> {
         match self {
             Self::Fail(error) => Err(error),
             Self::Hold { reached, mut release } => {
                 reached.send_replace(true);
                 // A dropped gate is an open one.
                 let _ = release.changed().await;
-                Ok(())
+                Ok(release)
             }
         }
     }
@@ -344,6 +345,12 @@ impl Gate {
     /// Lets the call pass, now or when it comes.
     pub fn release(self) {
         self.release.send_replace(());
+    }
+
+    /// Lets the call pass, and waits until the store beneath has answered a commit, or the call was dropped.
+    pub async fn passed(self) {
+        self.release.send_replace(());
+        self.release.closed().await;
     }
 }
 
@@ -394,14 +401,14 @@ impl KeyValueStore for FaultStore {
                 Err(error)
             }
             Some(CommitFault::At(Moment::BeforeApplying, event)) => {
-                event.happen().await?;
+                let _passing = event.happen().await?;
                 self.apply(batch, durability).await
             }
             Some(CommitFault::At(Moment::AfterApplying, event)) => {
                 let outcome = self.inner.commit(batch, durability).await?;
                 // Whether it was synced is not known before it ends well.
                 self.unsynced.store(true, Ordering::SeqCst);
-                event.happen().await?;
+                let _passing = event.happen().await?;
                 self.settle(outcome, durability);
                 Ok(outcome)
             }

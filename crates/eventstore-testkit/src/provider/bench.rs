@@ -89,6 +89,19 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// A log to append through while the next read of this bench is to fail. Where the engine is shared an
+    /// append reads first, and is done by another provider, without faults.
+    pub(super) async fn unfailing_log(&self) -> Arc<dyn EventLog> {
+        if !self.engine.capabilities().shared {
+            return Arc::clone(&self.log);
+        }
+        let (engine, clock) = (Arc::clone(self.engine.inner()), Arc::clone(&self.clock));
+        let other = self.harness.provider(engine, self.settings.clone(), clock).await;
+        other
+            .expect("a provider opens over an engine that is shared")
+            .default_log()
+    }
+
     /// Closes the provider and opens another at the same location. An engine that keeps nothing
     /// stays open, and loses only its provider.
     pub(super) async fn restart(self) -> Self {

@@ -2,7 +2,7 @@
 
 use super::Case;
 use super::{
-    acceptance, appends, conditions, consumers, corruption, defects, drops, expectations, faults,
+    acceptance, appends, conditions, consumers, corruption, defects, deletions, drops, expectations, faults,
     idempotency, life, life_model, log, model, multi, names, namespaces, projections, queries, races, reads,
     reopen, scavenge_races, scavenges, selections, sessions, shared, snapshots, stale, subscriptions,
     waiting,
@@ -147,10 +147,10 @@ macro_rules! __provider_cases {
             life::excluded_events_stay_excluded,
             life::retention_that_keeps_nothing_is_refused,
             life::snapshot_below_a_gap_is_not_used,
-            life::soft_deleted_stream_reads_as_empty_and_goes_on,
-            life::hard_deleted_stream_refuses_every_write,
-            life::deletion_checks_the_expectation,
-            life::held_stream_cannot_be_deleted,
+            deletions::soft_deleted_stream_reads_as_empty_and_goes_on,
+            deletions::hard_deleted_stream_refuses_every_write,
+            deletions::deletion_checks_the_expectation,
+            deletions::held_stream_cannot_be_deleted,
             life::retention_survives_reopen,
             scavenges::scavenge_gives_back_space,
             scavenges::scavenge_resumes_where_it_stopped,

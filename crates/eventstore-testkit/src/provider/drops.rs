@@ -184,8 +184,8 @@ pub async fn dropped_future_is_safe_when_the_provider_goes_too(harness: &dyn Pro
         bench = bench.crash().await;
         whole(&bench, &stream).await;
         bench.note(&stream, "between").await;
-        gate.release();
         bench.note(&stream, "after").await;
+        gate.passed().await;
         let texts = whole(&bench, &stream).await;
         // The dropped append may be decided anew behind the others; theirs are in order all the same.
         let own = texts

@@ -55,7 +55,7 @@
 //! | [`IdempotencyIdNotFound`](Error::IdempotencyIdNotFound) | [`idempotency::absent_id_is_not_found`] |
 //! | [`SnapshotVersionNotFound`](Error::SnapshotVersionNotFound) | [`snapshots::clearing_an_absent_snapshot_is_an_error`] |
 //! | [`VersionNotFound`](Error::VersionNotFound) | [`selections::read_as_of_a_version_above_the_head_is_refused`] |
-//! | [`StreamDeleted`](Error::StreamDeleted) | [`life::hard_deleted_stream_refuses_every_write`] |
+//! | [`StreamDeleted`](Error::StreamDeleted) | [`deletions::hard_deleted_stream_refuses_every_write`] |
 //! | [`AppendConditionFailed`](Error::AppendConditionFailed) | [`conditions::failed_condition_is_named_and_writes_nothing`] |
 //! | [`OutcomeUnknown`](Error::OutcomeUnknown) | [`faults::write_after_an_unknown_outcome_follows_what_is_stored`] |
 //! | [`Unavailable`](Error::Unavailable) | [`faults::failed_append_writes_nothing_when_its_commit_fails`] |
@@ -74,6 +74,7 @@ pub mod conditions;
 pub mod consumers;
 pub mod corruption;
 pub mod defects;
+pub mod deletions;
 pub mod drops;
 pub mod expectations;
 pub mod faults;

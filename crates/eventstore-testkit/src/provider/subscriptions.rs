@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::ProviderHarness;
 use super::bench::{
-    Bench, event, numbered, positions, refused, sized, stream_id, texts, unavailable, up_to, versions,
+    Bench, append, event, numbered, positions, refused, sized, stream_id, texts, unavailable, up_to, versions,
 };
 
 const WRITERS: usize = 8;
@@ -345,9 +345,11 @@ pub async fn subscription_ends_at_an_error(harness: &dyn ProviderHarness) {
     let mut live = subscribe(4);
     catch_up(&mut live).await;
     bench.engine.fail_next_read(unavailable());
-    bench.append(&stream_id("a"), 1).await;
-    refused!(live.next().await.expect("it is told"), Error::Unavailable { .. });
-    assert!(live.next().await.is_none(), "it goes on after its end");
+    append(&*bench.unfailing_log().await, &stream_id("a"), 1).await;
+    let following = tokio::spawn(async move { (live.next().await, live.next().await) });
+    let (told, end) = bench.clock.drive(following).await.expect("the task ends");
+    refused!(told.expect("it is told"), Error::Unavailable { .. });
+    assert!(end.is_none(), "it goes on after its end");
     assert_eq!(positions(&take(&mut subscribe(4), 1).await), [5]);
 }
 
