@@ -20,7 +20,7 @@ cargo xtask COMMAND
   lean                     fails when the facade without features brings an engine, tokio or bincode
   features                 checks the facade with no feature and with each feature alone
   conformance [--backend X]  both conformance suites on a backend, or on all
-  services up|down|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
+  services up|down|kill|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
 ";

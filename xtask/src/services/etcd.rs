@@ -16,6 +16,7 @@ pub(super) const SERVICE: Service = Service {
     url: "etcd://127.0.0.1:23791,127.0.0.1:23792,127.0.0.1:23793",
     up,
     down,
+    kill,
     is_up,
 };
 
@@ -123,22 +124,48 @@ fn up(folder: &Path) -> Outcome {
 
 fn down(folder: &Path) -> Outcome {
     let pids = || MEMBERS.iter().filter_map(|member| member.pid(folder));
-    for pid in pids() {
-        super::quietly(Command::new("kill").arg(pid))?;
-    }
-    if waited_for(|| pids().next().is_none()) {
-        return Ok(());
+    // A member that has lost the others waits for them in vain before it ends; what is synced outlives the second signal.
+    for signal in ["-TERM", "-KILL"] {
+        for pid in pids() {
+            super::quietly(Command::new("kill").arg(signal).arg(pid))?;
+        }
+        if waited_for(|| pids().next().is_none()) {
+            return Ok(());
+        }
     }
     Err("etcd does not end".to_owned())
+}
+
+/// The member that leads.
+fn kill(folder: &Path) -> Outcome {
+    let endpoints = MEMBERS.each_ref().map(Member::client_url).join(",");
+    let status = etcdctl(&["endpoint", "status", "--endpoints", &endpoints])
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| format!("etcdctl cannot be started: {error}"))?;
+    // A line per member: its URL, id, version, size, whether it leads.
+    let status = String::from_utf8_lossy(&status.stdout);
+    let leads = |line: &&str| line.split(", ").nth(4) == Some("true");
+    let leader = status.lines().find(leads).ok_or("no member of etcd leads")?;
+    let member = MEMBERS.iter().find(|it| leader.starts_with(&it.client_url()));
+    let pid = member.and_then(|member| member.pid(folder));
+    let pid = pid.ok_or_else(|| format!("the leader was not started here: {leader}"))?;
+    super::quietly(Command::new("kill").arg("-KILL").arg(pid))
+}
+
+fn etcdctl(arguments: &[&str]) -> Command {
+    let mut command = Command::new("etcdctl");
+    command
+        .env("ETCDCTL_API", "3")
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
 }
 
 /// Whether each member can write and read.
 fn is_up() -> bool {
     let endpoints = MEMBERS.each_ref().map(Member::client_url).join(",");
-    let health = Command::new("etcdctl")
-        .env("ETCDCTL_API", "3")
-        .args(["endpoint", "health", "--endpoints", &endpoints])
-        .stdin(Stdio::null())
+    let health = etcdctl(&["endpoint", "health", "--endpoints", &endpoints])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();

@@ -30,6 +30,8 @@ struct Service {
     up: fn(&Path) -> Outcome,
     /// Stops it where it was started with the same folder.
     down: fn(&Path) -> Outcome,
+    /// Kills it, or of a cluster the member that leads, so that it cannot say goodbye. `up` starts it again.
+    kill: fn(&Path) -> Outcome,
     /// Whether it answers.
     is_up: fn() -> bool,
 }
@@ -37,7 +39,7 @@ struct Service {
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     let (action, names) = arguments
         .split_first()
-        .ok_or("say what to do: services up, services down or services status, with names or without")?;
+        .ok_or("say what to do: services up, down, kill or status, with names or without")?;
     let known = || {
         SERVICES
             .iter()
@@ -59,11 +61,14 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         "down" => chosen
             .into_iter()
             .try_for_each(|service| (service.down)(&folder(service)?)),
+        "kill" => chosen
+            .into_iter()
+            .try_for_each(|service| (service.kill)(&folder(service)?)),
         "status" => {
             chosen.into_iter().for_each(status);
             Ok(())
         }
-        other => Err(format!("services cannot {other}; use up, down or status")),
+        other => Err(format!("services cannot {other}; use up, down, kill or status")),
     }
 }
 

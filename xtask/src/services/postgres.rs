@@ -13,6 +13,7 @@ pub(super) const SERVICE: Service = Service {
     url: "postgres://eventstores:eventstores@127.0.0.1:54329/postgres",
     up,
     down,
+    kill,
     is_up: || listens("127.0.0.1:54329"),
 };
 
@@ -80,6 +81,18 @@ fn down(folder: &Path) -> Outcome {
     stop.args(["stop", "--mode=fast", "--wait", "--silent", "--pgdata"])
         .arg(&data);
     quietly(&mut stop)
+}
+
+/// All its processes at once, as when the machine goes.
+fn kill(folder: &Path) -> Outcome {
+    let file = reachable(folder)?.join("data/postmaster.pid");
+    let text = fs::read_to_string(&file)
+        .map_err(|error| format!("postgres does not run here: {}: {error}", file.display()))?;
+    let pid = text.lines().next().unwrap_or_default();
+    quietly(Command::new("kill").arg("-STOP").arg(pid))?;
+    // It may have none but itself.
+    let _ = quietly(Command::new("pkill").args(["-KILL", "-P", pid]));
+    quietly(Command::new("kill").arg("-KILL").arg(pid))
 }
 
 fn initialize(programs: &Path, folder: &Path, data: &Path) -> Outcome {
