@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod conformance;
+mod deny;
 mod layers;
 mod lean;
 mod services;
@@ -19,6 +20,7 @@ cargo xtask COMMAND
   layers                   fails when a crate depends on one above or beside its floor
   lean                     fails when the facade without features brings an engine, tokio or bincode
   features                 checks the facade with no feature and with each feature alone
+  deny                     licences, bans, sources and advisories of the dependencies, where cargo-deny is installed
   conformance [--backend X]  both conformance suites on a backend, or on all
   services up|down|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         "layers" => layers::check(),
         "lean" => lean::check(),
         "features" => lean::features(),
+        "deny" => deny::check(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
         "services" => services::run(rest),
