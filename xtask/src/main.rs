@@ -7,6 +7,7 @@ mod conformance;
 mod deny;
 mod layers;
 mod lean;
+mod reliability;
 mod services;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ cargo xtask COMMAND
   features                 checks the facade with no feature and with each feature alone
   deny                     licences, bans, sources and advisories of the dependencies, where cargo-deny is installed
   conformance [--backend X]  both conformance suites on a backend, or on all
+  crash [--backend X] [--rounds N] [--power-rounds N]  kills writers, and cuts their file systems off (needs root)
   services up|down|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         "deny" => deny::check(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
+        "crash" => reliability::run(command, rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
