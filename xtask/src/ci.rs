@@ -1,7 +1,7 @@
 //! What CI runs.
 
 use crate::cargo::{has_nextest, run, run_with};
-use crate::{Outcome, layers, lean};
+use crate::{Outcome, deny, layers, lean};
 
 /// Everything, in the order in which the builds of one step serve the next.
 pub(crate) fn all() -> Outcome {
@@ -34,7 +34,7 @@ fn benchmarks(what: &str, rest: &[&str]) -> Outcome {
     run(&[&[what], &ours[..], rest].concat())
 }
 
-/// Formatting, lints, docs, layers and features.
+/// Formatting, lints, docs, layers, dependencies and features.
 pub(crate) fn lint() -> Outcome {
     run(&["fmt", "--all", "--check"])?;
     run(&[
@@ -53,6 +53,7 @@ pub(crate) fn lint() -> Outcome {
         &[("RUSTDOCFLAGS", "-D warnings")],
     )?;
     layers::check()?;
+    deny::check()?;
     lean::check()?;
     lean::features()
 }

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("bank-account-domain", 1),
     ("bank-account", 3),
     ("dcb", 3),
+    ("reliability", 3),
     ("xtask", 3),
 ];
 

@@ -4,8 +4,10 @@ mod bench;
 mod cargo;
 mod ci;
 mod conformance;
+mod deny;
 mod layers;
 mod lean;
+mod reliability;
 mod services;
 
 use std::process::ExitCode;
@@ -19,7 +21,9 @@ cargo xtask COMMAND
   layers                   fails when a crate depends on one above or beside its floor
   lean                     fails when the facade without features brings an engine, tokio or bincode
   features                 checks the facade with no feature and with each feature alone
+  deny                     licences, bans, sources and advisories of the dependencies, where cargo-deny is installed
   conformance [--backend X]  both conformance suites on a backend, or on all
+  crash [--backend X] [--rounds N] [--power-rounds N]  kills writers, and cuts their file systems off (needs root)
   services up|down|kill|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
@@ -44,8 +48,10 @@ fn main() -> ExitCode {
         "layers" => layers::check(),
         "lean" => lean::check(),
         "features" => lean::features(),
+        "deny" => deny::check(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
+        "crash" => reliability::run(command, rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -98,12 +98,23 @@ fn prepare(directory: &Directory) -> Result<bool> {
     }
     if !first.exists() {
         // The creation was cut short before there was a place for data. The engine could neither open nor
-        // repeat it.
-        fs::remove_dir_all(folder)
-            .and_then(|()| fs::create_dir(folder))
-            .map_err(|error| unreadable(folder, error))?;
+        // repeat it. The folder stays: without it the store would be one that has lost its data, for ever, if this
+        // process were killed before the folder is back.
+        remove_contents(folder).map_err(|error| unreadable(folder, error))?;
     }
     Ok(true)
+}
+
+fn remove_contents(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What the engine would empty, and names that it would panic on while it holds locks that it needs to

@@ -153,3 +153,21 @@ async fn creation_that_was_cut_short_is_done_again() {
     drop(filled(dir.path()).await);
     assert_eq!(count(dir.path()).await.expect("open"), ENTRIES);
 }
+
+/// Whoever is killed while it repeats a creation must leave a folder: a marked directory without one has lost its data.
+#[cfg(unix)]
+#[tokio::test]
+async fn creation_is_done_again_in_the_same_folder() {
+    use std::os::unix::fs::MetadataExt;
+
+    let dir = temp_dir();
+    open(dir.path()).await.close().await.expect("closed");
+    let engine = dir.path().join("fjall");
+    fs::remove_file(engine.join("CREATED")).expect("remove");
+    fs::remove_dir_all(engine.join("keyspaces")).expect("remove");
+
+    let held = fs::File::open(&engine).expect("a folder can be opened");
+    open(dir.path()).await.close().await.expect("closed");
+    let links = held.metadata().expect("of an open folder").nlink();
+    assert!(links > 0, "the folder was removed");
+}

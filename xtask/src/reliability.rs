@@ -1,0 +1,29 @@
+//! Crashes, faults and corruption: what the package `reliability` does, on one backend or on all.
+
+use crate::cargo;
+use crate::{Outcome, take_backend};
+
+/// The durable backends in the process: servers look after their own files.
+const BACKENDS: [&str; 4] = ["fjall", "sled", "redb", "lmdb"];
+
+/// Runs `command` of the package; what is not for us goes to it.
+pub(crate) fn run(command: &str, arguments: &[String]) -> Outcome {
+    let (backend, rest) = take_backend(arguments)?;
+    match backend {
+        Some(backend) => run_backend(command, backend, &rest),
+        None => BACKENDS
+            .into_iter()
+            .try_for_each(|backend| run_backend(command, backend, &rest)),
+    }
+}
+
+fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
+    if !BACKENDS.contains(&backend) {
+        return Err(format!(
+            "{command} is for durable backends in the process: {}",
+            BACKENDS.join(", ")
+        ));
+    }
+    let package = ["run", "--quiet", "-p", "reliability", "--features", backend];
+    cargo::run(&[&package[..], &["--", command, backend], rest].concat())
+}
