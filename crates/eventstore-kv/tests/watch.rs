@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
-    Clock, EventLogExt, EventMessage, EventStoreProviderExt, ExpectedVersion, Notice, Settings, StreamId,
-    SubscribeOptions, Subscription, Timestamp,
+    Clock, Error, EventLogExt, EventMessage, EventStoreProvider, EventStoreProviderExt, ExpectedVersion,
+    Notice, Settings, StreamId, SubscribeOptions, Subscription, Timestamp,
 };
 use eventstore_kv::{Options, Provider};
 use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Result, Scan, Watch};
@@ -158,4 +158,26 @@ async fn lost_watch_is_replaced_after_a_pause_and_nothing_is_missed() {
     append(&other).await;
     let seen = [&seen[..], &[next(&mut subscription).await]].concat();
     assert_eq!(positions(&seen), [1, 2, 3]);
+}
+
+/// What ends while a lost watch is waited for is told at once, too.
+#[tokio::test]
+async fn subscription_whose_watch_is_lost_ends_with_its_provider() {
+    let (one, other, _stopped) = pair(1).await;
+    let mut subscription = one.default_log().subscribe(SubscribeOptions::from_start());
+    assert!(matches!(next(&mut subscription).await, Notice::CaughtUp(_)));
+    append(&other).await;
+    // The watch is lost by now, or is as soon as the tail has its turn.
+    tokio::task::yield_now().await;
+    one.close().await.expect("it closes");
+    let ended = async {
+        loop {
+            match subscription.next().await.expect("it is told") {
+                Ok(_) => {}
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(HANGS, ended).await.expect("it ends");
+    assert!(matches!(error, Error::ProviderClosed), "{error:?}");
 }

@@ -232,23 +232,24 @@ async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
         let Some(poll) = read(&core, &tail.0).await else {
             return;
         };
-        match (poll, &mut watch) {
-            (None, _) => signal.wake.notified().await,
-            (Some(clock), Some(listening)) => {
-                let is_lost = tokio::select! {
-                    () = signal.wake.notified() => false,
-                    changed = listening.changed() => changed.is_err(),
-                };
-                if is_lost {
-                    watch = None;
-                    // Where listening fails again and again it must not cost more than looking.
-                    clock.sleep_until(clock.now().saturating_add(SHARED_POLL)).await;
-                }
+        let Some(clock) = poll else {
+            signal.wake.notified().await;
+            continue;
+        };
+        if let Some(listening) = &mut watch {
+            let is_lost = tokio::select! {
+                () = signal.wake.notified() => false,
+                changed = listening.changed() => changed.is_err(),
+            };
+            if !is_lost {
+                continue;
             }
-            (Some(clock), None) => tokio::select! {
-                () = signal.wake.notified() => {}
-                () = clock.sleep_until(clock.now().saturating_add(SHARED_POLL)) => {}
-            },
+            // Where listening fails again and again it must not cost more than looking.
+            watch = None;
+        }
+        tokio::select! {
+            () = signal.wake.notified() => {}
+            () = clock.sleep_until(clock.now().saturating_add(SHARED_POLL)) => {}
         }
     }
 }
