@@ -1,5 +1,6 @@
-//! The durable backends in this process.
+//! The durable backends.
 
+use std::env;
 use std::path::Path;
 
 /// What an event has beside its payload: names, ids, tags. None of ours has more.
@@ -11,10 +12,30 @@ pub(crate) enum Backend {
     Sled,
     Redb,
     Lmdb,
+    Postgres,
+    Etcd,
 }
 
+/// Where `cargo xtask services up` starts them, if the environment does not say otherwise.
+const POSTGRES: (&str, &str) = (
+    "EVENTSTORES_TEST_POSTGRES",
+    "postgres://eventstores:eventstores@127.0.0.1:54329/postgres",
+);
+const ETCD: (&str, &str) = (
+    "EVENTSTORES_TEST_ETCD",
+    "etcd://127.0.0.1:23791,127.0.0.1:23792,127.0.0.1:23793",
+);
+
 impl Backend {
-    pub(crate) const ALL: [Self; 4] = [Self::Fjall, Self::Sled, Self::Redb, Self::Lmdb];
+    /// Those in the process, and those on servers.
+    const ALL: [Self; 6] = [
+        Self::Fjall,
+        Self::Sled,
+        Self::Redb,
+        Self::Lmdb,
+        Self::Postgres,
+        Self::Etcd,
+    ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
@@ -26,16 +47,32 @@ impl Backend {
             Self::Sled => "sled",
             Self::Redb => "redb",
             Self::Lmdb => "lmdb",
+            Self::Postgres => "postgres",
+            Self::Etcd => "etcd",
         }
     }
 
+    pub(crate) fn is_server(self) -> bool {
+        matches!(self, Self::Postgres | Self::Etcd)
+    }
+
+    /// The store at a path; on a server the one whose name is the path.
     pub(crate) fn url(self, path: &Path) -> String {
-        format!("{}:{}", self.name(), path.display())
+        let server = |(variable, url): (&str, &str)| env::var(variable).unwrap_or_else(|_| url.to_owned());
+        match self {
+            Self::Postgres => format!("{}?table={}", server(POSTGRES), path.display()),
+            Self::Etcd => format!("{}/{}", server(ETCD), path.display()),
+            _ => format!("{}:{}", self.name(), path.display()),
+        }
     }
 
     /// Just below the largest event that it takes.
     pub(crate) fn max_payload_bytes(self) -> usize {
-        let value = if self == Self::Sled { 64 << 10 } else { 16 << 20 };
+        let value = match self {
+            // On servers many small appends are wanted.
+            Self::Sled | Self::Postgres | Self::Etcd => 64 << 10,
+            _ => 16 << 20,
+        };
         value - AROUND_PAYLOAD_BYTES
     }
 }

@@ -89,6 +89,7 @@ pub(crate) struct Ledger {
     pub(crate) snapshots: Vec<(String, u64)>,
     /// Appends that were acknowledged twice, with different outcomes.
     pub(crate) moved: u64,
+    first: u64,
 }
 
 impl Ledger {
@@ -133,9 +134,25 @@ impl Ledger {
         }
     }
 
+    /// Of a writer whose first append has this number.
+    pub(crate) fn from(first: u64) -> Self {
+        Self {
+            first,
+            ..Self::default()
+        }
+    }
+
     /// The number of the next append.
     pub(crate) fn next(&self) -> u64 {
-        self.appends.last_key_value().map_or(1, |(number, _)| number + 1)
+        let last = self.appends.last_key_value();
+        last.map_or(self.first.max(1), |(number, _)| number + 1)
+    }
+
+    /// Adds what another writer of the same store told, whose numbers are others.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        self.appends.append(&mut other.appends);
+        self.snapshots.append(&mut other.snapshots);
+        self.moved += other.moved;
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {

@@ -1,10 +1,11 @@
 //! What happens to a store when its process, its disk or its files fail: crashes, faults and corruption, through the
-//! whole store, on every durable backend in this process.
+//! whole store, on every durable backend in this process; and when servers, or some of several processes on them, do.
 //!
 //! `cargo xtask crash` and its sisters build and run it; `docs/reliability.md` has the figures.
 #![forbid(unsafe_code)]
 
 mod backend;
+mod chaos;
 mod crash;
 mod ledger;
 mod mount;
@@ -25,6 +26,10 @@ use crate::mount::Kind;
 use crate::writer::{Orders, Until};
 
 const HELP: &str = "\
+reliability chaos BACKEND [--kills N]
+  on a server: kills it, or the member that leads, N times (2) under three writers, then kills a writer, and pauses
+  one for longer than its session
+
 reliability crash BACKEND [--rounds N] [--power-rounds N] [--seed N] [--buffered]
   kills a writer N times (100), then cuts the file system off under one N times (10) on ext4 and on xfs;
   with --buffered nothing is synced, and the power rounds must find losses: they show that the check can fail
@@ -54,7 +59,16 @@ fn run(mut arguments: VecDeque<String>) -> Result<(), String> {
             runtime.block_on(writer::run(orders(backend, arguments)?));
             Ok(())
         }
-        "crash" => {
+        "hold" => {
+            runtime.block_on(chaos::hold(backend, &next(&mut arguments)?));
+            Ok(())
+        }
+        "chaos" if backend.is_server() => {
+            let kills = option(&mut arguments, "--kills", 2)?;
+            no_more(&arguments)?;
+            chaos::run(&runtime, backend, kills)
+        }
+        "crash" if !backend.is_server() => {
             let rounds = option(&mut arguments, "--rounds", 100)?;
             let power_rounds = option(&mut arguments, "--power-rounds", 10)?;
             let seed = option(&mut arguments, "--seed", fastrand::u64(..))?;
@@ -88,6 +102,7 @@ fn orders(backend: Backend, mut arguments: VecDeque<String>) -> Result<Orders, S
     let durability = durability(&mut arguments);
     let until = match arguments.pop_front().as_deref() {
         None => Until::Killed,
+        Some("steady") => Until::Steady,
         Some("appended") => Until::Appended(parse(&next(&mut arguments)?)?),
         Some(_) => Until::Failed {
             warm_up: parse(&next(&mut arguments)?)?,

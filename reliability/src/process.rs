@@ -18,6 +18,8 @@ pub(crate) struct Writer {
     lines: Receiver<Line>,
     /// Failures that it told: what, kind and text.
     pub(crate) failures: Vec<(String, String, String)>,
+    /// How many acknowledgements it told.
+    pub(crate) acknowledged: u64,
 }
 
 /// The command of a writer. `rest` says when it ends.
@@ -54,6 +56,7 @@ impl Writer {
             child,
             lines,
             failures: Vec::new(),
+            acknowledged: 0,
         }
     }
 
@@ -75,6 +78,16 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) -> Result<(), String> {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([name, &pid]).status();
+        let is_sent = status.map_err(|error| error.to_string())?.success();
+        is_sent
+            .then_some(())
+            .ok_or_else(|| format!("kill {name} {pid} failed"))
     }
 
     /// Takes what it has told until now.
@@ -109,6 +122,7 @@ impl Writer {
 
     fn take(&mut self, ledger: &mut Ledger, line: &Line) {
         ledger.add(line);
+        self.acknowledged += u64::from(matches!(line, Line::Acknowledged { .. }));
         if let Line::Failed { what, kind, text } = line {
             self.failures.push((what.clone(), kind.clone(), text.clone()));
         }

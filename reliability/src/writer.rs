@@ -4,11 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use eventstores::{
     AppendOptions, Durability, Error, EventLog, EventStoreProviderExt, ExpectedVersion, LogReadOptions,
     MultiAppend, Result, Timestamp, connect,
 };
+
+use tokio::time::sleep;
 
 use crate::backend::Backend;
 use crate::ledger::Line;
@@ -16,6 +19,8 @@ use crate::work::{self, Append};
 
 /// Appends that are under way at the same time, so that commits are shared.
 const TASKS: usize = 4;
+/// Between two tries of the same.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What a writer is told.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub(crate) struct Orders {
 pub(crate) enum Until {
     /// Never.
     Killed,
+    /// Never, and what fails is tried again until it is acknowledged.
+    Steady,
     /// After so many new appends, and closing.
     Appended(u64),
     /// Something fails. The file is made after so many appends: the fault begins then.
@@ -52,9 +59,15 @@ struct Shared {
 
 /// Does as it is told. Failures are told, too: the exit code says nothing.
 pub(crate) async fn run(orders: Orders) {
-    let provider = match connect(&orders.backend.url(&orders.path)).await {
-        Ok(provider) => provider,
-        Err(error) => return tell_failure("open", &error),
+    let provider = loop {
+        match connect(&orders.backend.url(&orders.path)).await {
+            Ok(provider) => break provider,
+            Err(error) => tell_failure("open", &error),
+        }
+        if orders.until != Until::Steady {
+            return;
+        }
+        sleep(PAUSE).await;
     };
     let again = orders.again.clone();
     let shared = Arc::new(Shared {
@@ -130,8 +143,18 @@ async fn read_all(log: &dyn EventLog) -> Result<u64> {
 }
 
 impl Shared {
-    /// Whether it was acknowledged.
+    /// Whether it was acknowledged, in the end.
     async fn append(&self, number: u64, time_ms: u64) -> bool {
+        while !self.try_append(number, time_ms).await {
+            if self.orders.until != Until::Steady {
+                return false;
+            }
+            sleep(PAUSE).await;
+        }
+        true
+    }
+
+    async fn try_append(&self, number: u64, time_ms: u64) -> bool {
         let append = Append::new(self.orders.backend, number, time_ms);
         match write(&*self.log, &append, self.orders.durability).await {
             Ok(position) => tell(&Line::Acknowledged { number, position }),
@@ -186,14 +209,14 @@ pub(crate) async fn write(log: &dyn EventLog, append: &Append, durability: Durab
 }
 
 /// One call of the operating system, so that a line is told whole or not at all.
-fn tell(line: &Line) {
+pub(crate) fn tell(line: &Line) {
     let text = format!("{line}\n");
     let mut output = std::io::stdout().lock();
     // Nobody listens any more: the process is about to be killed.
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
-fn tell_failure(what: &str, error: &Error) {
+pub(crate) fn tell_failure(what: &str, error: &Error) {
     tell(&Line::Failed {
         what: what.to_owned(),
         kind: kind(error),

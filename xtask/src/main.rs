@@ -24,6 +24,7 @@ cargo xtask COMMAND
   deny                     licences, bans, sources and advisories of the dependencies, where cargo-deny is installed
   conformance [--backend X]  both conformance suites on a backend, or on all
   crash [--backend X] [--rounds N] [--power-rounds N]  kills writers, and cuts their file systems off (needs root)
+  chaos [--backend X] [--kills N]  kills servers, and kills and pauses processes, under writers on postgres or etcd
   services up|down|kill|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
         "crash" => reliability::run(command, rest),
+        "chaos" => reliability::chaos(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -5,6 +5,7 @@ use crate::{Outcome, take_backend};
 
 /// The durable backends in the process: servers look after their own files.
 const BACKENDS: [&str; 4] = ["fjall", "sled", "redb", "lmdb"];
+const SERVERS: [&str; 2] = ["postgres", "etcd"];
 
 /// Runs `command` of the package; what is not for us goes to it.
 pub(crate) fn run(command: &str, arguments: &[String]) -> Outcome {
@@ -17,6 +18,22 @@ pub(crate) fn run(command: &str, arguments: &[String]) -> Outcome {
     }
 }
 
+/// The same for backends on servers, which `cargo xtask services` has started.
+pub(crate) fn chaos(arguments: &[String]) -> Outcome {
+    let (backend, rest) = take_backend(arguments)?;
+    let servers = match backend {
+        None => &SERVERS[..],
+        Some(backend) => {
+            let at = SERVERS.iter().position(|it| *it == backend);
+            let at = at.ok_or_else(|| format!("chaos is for servers: {}", SERVERS.join(", ")))?;
+            &SERVERS[at..=at]
+        }
+    };
+    servers
+        .iter()
+        .try_for_each(|server| start("chaos", server, &rest))
+}
+
 fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
     if !BACKENDS.contains(&backend) {
         return Err(format!(
@@ -24,6 +41,10 @@ fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
             BACKENDS.join(", ")
         ));
     }
+    start(command, backend, rest)
+}
+
+fn start(command: &str, backend: &str, rest: &[&str]) -> Outcome {
     let package = ["run", "--quiet", "-p", "reliability", "--features", backend];
     cargo::run(&[&package[..], &["--", command, backend], rest].concat())
 }

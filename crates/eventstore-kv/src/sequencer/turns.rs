@@ -7,14 +7,19 @@
 
 use std::time::Duration;
 
-/// Commits of one turn.
+/// Commits of one turn where others write, too.
 const TURN: usize = 32;
-/// For how many of its own commits after the last loss a process takes turns.
+/// Commits of one turn of a process that knows of no other. It has to stand still all the same: another one that
+/// reads the head first is always behind, and would never have its turn.
+const LONE_TURN: usize = 128;
+/// For how many of its own commits after the last loss a process knows of others.
 const RIVALRY: usize = 256;
-/// How often at most the head is looked at before a process tries again all the same: for a few turns of others.
-const MAX_LOOKS: u32 = 64;
-/// Most time that a commit is taken to need.
-const MAX_COMMIT: Duration = Duration::from_millis(50);
+/// How often at most the head is looked at before a process tries again all the same: for a lone turn or more.
+const MAX_LOOKS: u32 = 256;
+/// How far two looks are apart, unless commits take no time.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+/// Longest time to stand still.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// What to do before the next plan begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +36,8 @@ pub(super) enum Wait {
 
 #[derive(Debug)]
 pub(super) struct Turns {
+    /// Whether other processes can write at all.
+    is_shared: bool,
     /// For how many more commits others are expected to write, too.
     rivalry: usize,
     /// Commits since this process got its turn.
@@ -40,9 +47,20 @@ pub(super) struct Turns {
     wait: Wait,
 }
 
+/// Finds out whether a head stands still, by looks at it.
+#[derive(Debug)]
+pub(super) struct Stillness<T> {
+    seen: Option<T>,
+    /// Looks since it moved.
+    still: u32,
+    /// The most looks between two of its moves.
+    longest: u32,
+}
+
 impl Turns {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(is_shared: bool) -> Self {
         Self {
+            is_shared,
             rivalry: 0,
             commits: 0,
             is_wary: false,
@@ -65,10 +83,11 @@ impl Turns {
         self.is_wary = false;
         self.rivalry = self.rivalry.saturating_sub(1);
         self.commits += 1;
-        if self.rivalry > 0 && self.commits >= TURN {
+        let turn = if self.rivalry > 0 { TURN } else { LONE_TURN };
+        if self.is_shared && self.commits >= turn {
             self.commits = 0;
             self.is_wary = true;
-            self.wait = Wait::Pause(took.min(MAX_COMMIT) * 5);
+            self.wait = Wait::Pause((took * 5).min(MAX_PAUSE));
         }
     }
 
@@ -78,14 +97,47 @@ impl Turns {
         self.rivalry = RIVALRY;
         self.commits = 0;
         self.wait = Wait::Look {
-            every: took.min(MAX_COMMIT) * 2,
+            every: if took.is_zero() {
+                took
+            } else {
+                (took / 4).clamp(LOOKS.0, LOOKS.1)
+            },
             times: MAX_LOOKS,
         };
     }
 
     /// What there is to do before the next plan, once.
     pub(super) fn take_wait(&mut self) -> Wait {
-        std::mem::replace(&mut self.wait, Wait::Nothing)
+        let wait = std::mem::replace(&mut self.wait, Wait::Nothing);
+        // A commit that was under way when the turn ended may have been applied since.
+        self.is_wary |= wait != Wait::Nothing;
+        wait
+    }
+}
+
+impl<T: PartialEq> Stillness<T> {
+    /// Who stands still does so for some times as long as a commit takes.
+    const MAX_LONGEST: u32 = 8;
+
+    pub(super) const fn new() -> Self {
+        Self {
+            seen: None,
+            still: 0,
+            longest: 1,
+        }
+    }
+
+    /// Whether it stands still, after one more look: it has not moved for twice as long as it ever did between two moves.
+    pub(super) fn look(&mut self, head: T) -> bool {
+        if self.seen.as_ref() == Some(&head) {
+            self.still += 1;
+            return self.still > 2 * self.longest;
+        }
+        if self.seen.replace(head).is_some() {
+            self.longest = self.longest.max(self.still + 1).min(Self::MAX_LONGEST);
+        }
+        self.still = 0;
+        false
     }
 }
 
@@ -93,12 +145,12 @@ impl Turns {
 mod tests {
     use super::*;
 
-    const TOOK: Duration = Duration::from_millis(3);
+    const TOOK: Duration = Duration::from_millis(8);
 
     #[test]
-    fn process_alone_never_waits() {
-        let mut turns = Turns::new();
-        for _ in 0..10 * RIVALRY {
+    fn process_that_shares_nothing_never_waits() {
+        let mut turns = Turns::new(false);
+        for _ in 0..10 * LONE_TURN {
             turns.applied(TOOK);
             assert_eq!(turns.take_wait(), Wait::Nothing);
             assert!(turns.may_overlap() && !turns.rereads());
@@ -107,11 +159,10 @@ mod tests {
 
     #[test]
     fn process_that_lost_looks_before_it_tries_again() {
-        let mut turns = Turns::new();
+        let mut turns = Turns::new(true);
         turns.lost(TOOK);
         assert!(turns.rereads());
-        let every = TOOK * 2;
-        let times = MAX_LOOKS;
+        let (every, times) = (TOOK / 4, MAX_LOOKS);
         assert_eq!(turns.take_wait(), Wait::Look { every, times });
         assert_eq!(turns.take_wait(), Wait::Nothing, "once");
         turns.applied(TOOK);
@@ -120,25 +171,39 @@ mod tests {
     }
 
     #[test]
-    fn turn_ends_with_a_pause_while_others_are_expected() {
-        let mut turns = Turns::new();
+    fn turn_ends_with_a_pause_and_sooner_while_others_are_expected() {
+        let mut turns = Turns::new(true);
+        let pauses = |turns: &mut Turns, commits: usize| {
+            let pauses = (0..commits).filter(|_| {
+                turns.applied(TOOK);
+                turns.take_wait() == Wait::Pause(TOOK * 5)
+            });
+            pauses.count()
+        };
+        assert_eq!(pauses(&mut turns, 10 * LONE_TURN), 10);
         turns.lost(TOOK);
         turns.take_wait();
-        let pauses = (0..2 * RIVALRY).filter(|_| {
-            turns.applied(TOOK);
-            turns.take_wait() == Wait::Pause(TOOK * 5)
-        });
-        assert_eq!(pauses.count(), (RIVALRY - 1) / TURN, "and then it is alone again");
-        assert!(turns.may_overlap());
+        assert_eq!(pauses(&mut turns, RIVALRY - 1), (RIVALRY - 1) / TURN);
+        assert_eq!(pauses(&mut turns, 10 * LONE_TURN), 10, "it knows of nobody again");
     }
 
     #[test]
     fn slow_commit_makes_nobody_wait_for_long() {
-        let mut turns = Turns::new();
+        let mut turns = Turns::new(true);
         turns.lost(Duration::from_secs(60));
         let Wait::Look { every, times } = turns.take_wait() else {
             panic!("it looks");
         };
-        assert!(every * times < Duration::from_secs(10));
+        assert!(every * times < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn head_stands_still_when_it_has_not_moved_for_twice_as_long_as_before() {
+        let mut stillness = Stillness::new();
+        // It moves at every third look.
+        let moves = [1, 1, 1, 2, 2, 2, 3, 3, 3, 4];
+        assert!(moves.into_iter().all(|head| !stillness.look(head)));
+        let looks = (0..).take_while(|_| !stillness.look(4)).count();
+        assert_eq!(looks, 6);
     }
 }

@@ -15,7 +15,7 @@ use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Reply, Request};
-use super::turns::{Turns, Wait};
+use super::turns::{Stillness, Turns, Wait};
 use super::{Command, Hold, release};
 use crate::error::{open_error, shared_errors};
 use crate::keys;
@@ -87,7 +87,7 @@ impl Worker {
             is_busy: false,
             is_blocked: false,
             lost: 0,
-            turns: Turns::new(),
+            turns: Turns::new(capabilities.shared),
             closing: None,
             threads: options.threads,
         }
@@ -217,7 +217,7 @@ impl Worker {
             return;
         }
         let key = [keys::database_head(&request.database)];
-        let mut seen = None;
+        let mut stillness = Stillness::new();
         for _ in 0..times {
             // Not in step with others who look, too.
             self.sleep(every.mul_f64(0.5 + fastrand::f64()));
@@ -225,10 +225,9 @@ impl Worker {
             let Ok(head) = self.reader.get_many(&key).await else {
                 return;
             };
-            if seen.as_ref() == Some(&head) {
+            if stillness.look(head) {
                 return;
             }
-            seen = Some(head);
         }
     }
 
