@@ -24,6 +24,8 @@ cargo xtask COMMAND
   deny                     licences, bans, sources and advisories of the dependencies, where cargo-deny is installed
   conformance [--backend X]  both conformance suites on a backend, or on all
   crash [--backend X] [--rounds N] [--power-rounds N]  kills writers, and cuts their file systems off (needs root)
+  faults [--backend X]     fails syncs, writes, reads and openings under a store, removes its directory, fills its disk
+  corrupt [--backend X] [--flips N]  flips bits of every file of a store, one at a time, and tells what came of each
   services up|down|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         "deny" => deny::check(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
-        "crash" => reliability::run(command, rest),
+        "crash" | "faults" | "corrupt" => reliability::run(command, rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
