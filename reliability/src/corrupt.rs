@@ -29,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const WRONG: &str = "wrong data";
 const ENDED: &str = "process ended";
+const MISSING: &str = "newest events missing";
 const HUNG: &str = "hung";
 
 /// Flips bits of a store that was closed, and of one whose writer was killed.
@@ -50,8 +51,10 @@ pub(crate) fn run(backend: Backend, flips: u32, seed: u64) -> std::result::Resul
             told.join(", ")
         );
         let bad = |outcome: &str| outcomes.iter().any(|(it, _)| it.starts_with(outcome));
-        // LMDB reads its file through the memory: what is wrong in its own pages may end the process.
-        if bad(WRONG) || bad(HUNG) || (bad(ENDED) && backend != Backend::Lmdb) {
+        // LMDB reads its file through the memory, and what is wrong in its own pages may end the process; fjall may ask
+        // for more memory than there is. Nobody can catch that: it is counted, and docs/reliability.md says so.
+        let may_end = matches!(backend, Backend::Lmdb | Backend::Fjall);
+        if bad(WRONG) || bad(HUNG) || (bad(ENDED) && !may_end) {
             problems.push(format!("{} {state}, seed {seed}", backend.name()));
         }
     }
@@ -103,8 +106,12 @@ fn flip_all(
         if outcome.starts_with(ENDED) || outcome == HUNG {
             reader = Reader::start(backend, good, folder)?;
         }
-        if outcome.starts_with(WRONG) {
-            println!("  {}: byte {at} of {}: {outcome}", backend.name(), file.display());
+        // These are worth a look; the rest is what should be.
+        if [WRONG, ENDED, HUNG, MISSING]
+            .iter()
+            .any(|it| outcome.starts_with(it))
+        {
+            eprintln!("  {}: byte {at} of {}: {outcome}", backend.name(), file.display());
         }
         *outcomes.entry(outcome).or_default() += 1;
     }
