@@ -6,7 +6,9 @@
 
 mod backend;
 mod chaos;
+mod corrupt;
 mod crash;
+mod faults;
 mod ledger;
 mod mount;
 mod process;
@@ -33,6 +35,10 @@ reliability chaos BACKEND [--kills N]
 reliability crash BACKEND [--rounds N] [--power-rounds N] [--seed N] [--buffered]
   kills a writer N times (100), then cuts the file system off under one N times (10) on ext4 and on xfs;
   with --buffered nothing is synced, and the power rounds must find losses: they show that the check can fail
+reliability faults BACKEND
+  makes syncs, writes, reads and openings fail under a writer and under an opening, removes the directory, fills the disk
+reliability corrupt BACKEND [--flips N] [--seed N]
+  flips one bit at a time, N in all (4000), of the files of a store that was closed and of one whose writer was killed
 ";
 
 fn main() -> ExitCode {
@@ -86,6 +92,17 @@ fn run(mut arguments: VecDeque<String>) -> Result<(), String> {
                 .into_iter()
                 .try_for_each(|kind| run.power(kind, power_rounds))
         }
+        "read" => corrupt::read(&runtime, backend, arguments),
+        "corrupt" => {
+            let flips = option(&mut arguments, "--flips", 4000)?;
+            let seed = option(&mut arguments, "--seed", fastrand::u64(..))?;
+            no_more(&arguments)?;
+            corrupt::run(backend, flips, seed)
+        }
+        "faults" => {
+            no_more(&arguments)?;
+            faults::run(&runtime, backend)
+        }
         _ => Err(HELP.to_owned()),
     }
 }
@@ -106,6 +123,7 @@ fn orders(backend: Backend, mut arguments: VecDeque<String>) -> Result<Orders, S
         Some("appended") => Until::Appended(parse(&next(&mut arguments)?)?),
         Some(_) => Until::Failed {
             warm_up: parse(&next(&mut arguments)?)?,
+            more: parse(&next(&mut arguments)?)?,
             armed: next(&mut arguments)?.into(),
         },
     };

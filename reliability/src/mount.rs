@@ -9,6 +9,10 @@ use tempfile::TempDir;
 /// Room for what the rounds between two new file systems write.
 const IMAGE_BYTES: u64 = 3 << 30;
 
+/// fjall begins with a journal of 64 MiB.
+const FULL_SIZE: &str = "size=160m";
+const ROOM: &str = "remount,size=1g";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ext4,
@@ -119,6 +123,42 @@ impl Drop for Mount {
         if self.mounted
             && let Err(error) = self.unmount()
         {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// A disk in memory with little room.
+pub(crate) struct Full {
+    folder: TempDir,
+}
+
+impl Full {
+    pub(crate) fn new() -> Result<Self, String> {
+        if !is_root() {
+            return Err("it needs root".to_owned());
+        }
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", FULL_SIZE, "tmpfs"])
+            .arg(folder.path()))?;
+        Ok(Self { folder })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn make_room(&mut self) -> Result<(), String> {
+        run(Command::new("mount")
+            .args(["-o", ROOM, "tmpfs"])
+            .arg(self.folder.path()))
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        if let Err(error) = run(Command::new("umount").arg(self.folder.path())) {
             eprintln!("{error}");
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -112,6 +112,21 @@ impl Writer {
         let _ = self.child.kill();
         self.drain(ledger);
         let _ = self.child.wait();
+    }
+
+    /// Waits until it ends by itself. One that hangs is killed, and that is told.
+    pub(crate) fn wait(&mut self, ledger: &mut Ledger) -> Result<ExitStatus, String> {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => self.take(ledger, &line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.kill(ledger);
+                    return Err(format!("it hung for {} s", PATIENCE.as_secs()));
+                }
+            }
+        }
+        self.child.wait().map_err(|error| error.to_string())
     }
 
     fn drain(&mut self, ledger: &mut Ledger) {

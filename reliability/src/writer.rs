@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use eventstores::{
@@ -45,8 +45,9 @@ pub(crate) enum Until {
     Steady,
     /// After so many new appends, and closing.
     Appended(u64),
-    /// Something fails. The file is made after so many appends: the fault begins then.
-    Failed { warm_up: u64, armed: PathBuf },
+    /// Something fails. The file is made after so many appends: the fault begins then, and is met by so many more or not
+    /// at all.
+    Failed { warm_up: u64, more: u64, armed: PathBuf },
 }
 
 /// What the tasks share.
@@ -55,6 +56,7 @@ struct Shared {
     log: Arc<dyn EventLog>,
     next: AtomicU64,
     done: AtomicU64,
+    failed: AtomicBool,
 }
 
 /// Does as it is told. Failures are told, too: the exit code says nothing.
@@ -74,6 +76,7 @@ pub(crate) async fn run(orders: Orders) {
         log: provider.default_log(),
         next: AtomicU64::new(orders.next),
         done: AtomicU64::new(0),
+        failed: AtomicBool::new(false),
         orders,
     });
     for (number, time_ms) in again {
@@ -97,9 +100,15 @@ pub(crate) async fn run(orders: Orders) {
 
 async fn append_until_end(shared: Arc<Shared>) {
     loop {
-        if let Until::Appended(count) = shared.orders.until
-            && shared.done.load(Ordering::Relaxed) >= count
-        {
+        let done = shared.done.load(Ordering::Relaxed);
+        let is_enough = match &shared.orders.until {
+            Until::Killed => false,
+            Until::Appended(count) => done >= *count,
+            Until::Failed { warm_up, more, .. } => {
+                shared.failed.load(Ordering::Relaxed) || done >= warm_up + more
+            }
+        };
+        if is_enough {
             return;
         }
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -109,7 +118,7 @@ async fn append_until_end(shared: Arc<Shared>) {
             return;
         }
         let done = shared.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if let Until::Failed { warm_up, armed } = &shared.orders.until
+        if let Until::Failed { warm_up, armed, .. } = &shared.orders.until
             && done == *warm_up
         {
             std::fs::write(armed, "").expect("the file can be made");
@@ -160,6 +169,7 @@ impl Shared {
             Ok(position) => tell(&Line::Acknowledged { number, position }),
             Err(error) => {
                 tell_failure("append", &error);
+                self.failed.store(true, Ordering::Relaxed);
                 return false;
             }
         }

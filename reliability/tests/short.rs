@@ -11,30 +11,31 @@ fn check(arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {printed}");
 }
 
-fn crash(backend: &str) {
+fn rounds(backend: &str) {
     check(&["crash", backend, "--rounds", "4", "--power-rounds", "0"]);
+    check(&["corrupt", backend, "--flips", "16"]);
 }
 
 #[cfg(feature = "fjall")]
 #[test]
-fn killed_writer_on_fjall_loses_nothing() {
-    crash("fjall");
+fn rounds_on_fjall_find_nothing() {
+    rounds("fjall");
 }
 
 #[cfg(feature = "sled")]
 #[test]
-fn killed_writer_on_sled_loses_nothing() {
-    crash("sled");
+fn rounds_on_sled_find_nothing() {
+    rounds("sled");
 }
 
 #[cfg(feature = "redb")]
 #[test]
-fn killed_writer_on_redb_loses_nothing() {
-    crash("redb");
+fn rounds_on_redb_find_nothing() {
+    rounds("redb");
 }
 
 #[cfg(feature = "lmdb")]
 #[test]
-fn killed_writer_on_lmdb_loses_nothing() {
-    crash("lmdb");
+fn rounds_on_lmdb_find_nothing() {
+    rounds("lmdb");
 }

@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod conformance;
 mod deny;
+mod fuzz;
 mod layers;
 mod lean;
 mod reliability;
@@ -26,6 +27,9 @@ cargo xtask COMMAND
   crash [--backend X] [--rounds N] [--power-rounds N]  kills writers, and cuts their file systems off (needs root)
   chaos [--backend X] [--kills N]  kills servers, and kills and pauses processes, under writers on postgres or etcd
   services up|down|kill|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
+  faults [--backend X]     fails syncs, writes, reads and openings under a store, removes its directory, fills its disk
+  corrupt [--backend X] [--flips N]  flips bits of every file of a store, one at a time, and tells what came of each
+  fuzz [--seconds N]       each fuzz target for N seconds (30), where cargo-fuzz is installed
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
 ";
@@ -52,8 +56,9 @@ fn main() -> ExitCode {
         "deny" => deny::check(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
-        "crash" => reliability::run(command, rest),
         "chaos" => reliability::chaos(rest),
+        "crash" | "faults" | "corrupt" => reliability::run(command, rest),
+        "fuzz" => fuzz::run(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

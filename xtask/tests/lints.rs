@@ -14,7 +14,9 @@ fn manifests() -> Vec<PathBuf> {
     for folder in ["crates", "examples", "examples/bank-account", "."] {
         let entries = fs::read_dir(root.join(folder)).expect("the folder can be listed");
         let manifests = entries.map(|entry| entry.expect("an entry can be read").path().join("Cargo.toml"));
-        found.extend(manifests.filter(|manifest| manifest.exists()));
+        // The entry point of a fuzz target has a name that the linker knows, which counts as unsafe.
+        let linted = manifests.filter(|manifest| manifest.exists() && !manifest.ends_with("fuzz/Cargo.toml"));
+        found.extend(linted);
     }
     found
 }

@@ -31,6 +31,9 @@
 
 mod clock;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hold;
 mod idempotency;
 mod keys;

@@ -120,6 +120,7 @@ impl Engine {
             tracing::error!(%error, path = %self.directory.engine_path().display(), "a commit failed");
             error::of_commit(error)
         })?;
+        self.directory.check_exists()?;
         *writing = Writing::Accepted;
         Ok(Outcome::Applied)
     }

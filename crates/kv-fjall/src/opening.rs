@@ -35,12 +35,16 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
     let directory = Directory::claim(path, ENGINE, FORMAT)?;
     let folder = directory.engine_path();
     let is_new = prepare(&directory)?;
-    // Where the engine does not expect a damaged file it panics.
-    let opened = panic::catch_unwind(AssertUnwindSafe(|| open_engine(folder, options)));
-    let (database, keyspace) = match opened {
-        Ok(opened) => opened.map_err(|error| of_open(path, error))?,
-        Err(panic) => return Err(Error::corrupt(cannot_open(path), panic_message(&*panic))),
-    };
+    let mut opened = open_guarded(path, folder, options)?;
+    if is_new && !has_data_in_place(folder) {
+        // The creation was cut short between the folder of the keyspace and the record of it. The engine removes a folder
+        // that it does not know, and gives the keyspace the next number: a place where the next opening does not look.
+        // There is nothing in it yet.
+        drop(opened);
+        remove_contents(folder).map_err(|error| unreadable(folder, error))?;
+        opened = open_guarded(path, folder, options)?;
+    }
+    let (database, keyspace) = opened;
     if is_new {
         // The engine does not sync the folder that has the new keyspace's name in it.
         sync_directory(&folder.join(KEYSPACES))
@@ -49,6 +53,19 @@ pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
     }
     tracing::debug!(path = %path.display(), is_new, "opened");
     Ok(Engine::new(database, keyspace, directory))
+}
+
+fn open_guarded(path: &Path, folder: &Path, options: &Options) -> Result<(Database, Keyspace)> {
+    // Where the engine does not expect a damaged file it panics.
+    let opened = panic::catch_unwind(AssertUnwindSafe(|| open_engine(folder, options)));
+    match opened {
+        Ok(opened) => opened.map_err(|error| of_open(path, error)),
+        Err(panic) => Err(Error::corrupt(cannot_open(path), panic_message(&*panic))),
+    }
+}
+
+fn has_data_in_place(folder: &Path) -> bool {
+    folder.join(KEYSPACES).join("1/current").exists()
 }
 
 fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Keyspace)> {
@@ -96,7 +113,7 @@ fn prepare(directory: &Directory) -> Result<bool> {
     if !folder.is_dir() {
         return Err(missing(folder));
     }
-    if !first.exists() {
+    if !has_data_in_place(folder) {
         // The creation was cut short before there was a place for data. The engine could neither open nor
         // repeat it. The folder stays: without it the store would be one that has lost its data, for ever, if this
         // process were killed before the folder is back.

@@ -171,3 +171,26 @@ async fn creation_is_done_again_in_the_same_folder() {
     let links = held.metadata().expect("of an open folder").nlink();
     assert!(links > 0, "the folder was removed");
 }
+
+/// The engine would remove the folder that it finds, and use another from then on: one that we do not look for.
+#[tokio::test]
+async fn creation_that_was_cut_short_between_two_parts_is_done_again() {
+    for is_filled in [false, true] {
+        let dir = temp_dir();
+        let directory = kv_core::directory::Directory::claim(dir.path(), "fjall", 1).expect("claimed");
+        let engine = directory.engine_path().to_owned();
+        drop(
+            fjall::Database::builder(&engine)
+                .open()
+                .expect("the engine opens"),
+        );
+        fs::create_dir(engine.join("keyspaces/1")).expect("made");
+        if is_filled {
+            fs::write(engine.join("keyspaces/1/current"), [0; 8]).expect("written");
+        }
+        drop(directory);
+
+        drop(filled(dir.path()).await);
+        assert_eq!(count(dir.path()).await.expect("open"), ENTRIES);
+    }
+}

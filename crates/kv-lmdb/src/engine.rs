@@ -96,7 +96,9 @@ impl Engine {
         }
         // Until the engine has answered, so that a panic stops the writing too.
         *writing = Writing::Stopped;
-        let written = self.write(batch, durability, before);
+        let written = self
+            .write(batch, durability, before)
+            .and_then(|written| self.directory.check_exists().map(|()| written));
         *writing = match &written {
             Ok((_, after)) => *after,
             Err(Error::OutcomeUnknown { .. }) => Writing::Stopped,

@@ -102,6 +102,7 @@ impl Engine {
         self.write(batch, durability).inspect_err(|error| {
             tracing::error!(%error, path = %self.directory.engine_path().display(), "a commit failed");
         })?;
+        self.directory.check_exists()?;
         *writing = match durability {
             Durability::Durable => Writing::Durable,
             Durability::Buffered => Writing::Buffered,

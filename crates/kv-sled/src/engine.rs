@@ -94,7 +94,12 @@ impl Engine {
             Durability::Buffered => self.keep_up(),
         });
         match synced {
-            Ok(()) => Ok(Outcome::Applied),
+            Ok(()) => {
+                self.directory.check_exists().inspect_err(|_| {
+                    self.in_doubt.store(true, Ordering::SeqCst);
+                })?;
+                Ok(Outcome::Applied)
+            }
             Err(failure) => {
                 self.in_doubt.store(true, Ordering::SeqCst);
                 Err(failure.of_commit("the commit was applied and could not be made durable"))

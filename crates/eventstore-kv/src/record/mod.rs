@@ -107,6 +107,12 @@ fn seal(key: &[u8], fields: &impl Encode) -> Bytes {
     seal_body(key, body)
 }
 
+/// A record with any bytes for fields.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn seal_fields(key: &[u8], fields: &[u8]) -> Bytes {
+    seal_body(key, [&[FORMAT], fields].concat())
+}
+
 /// Adds the checksum to a format byte and fields.
 fn seal_body(key: &[u8], mut body: Vec<u8>) -> Bytes {
     let checksum = checksum(key, &body);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use eventstore_abstractions::{Clock, Result};
+use eventstore_abstractions::Result;
 use futures_util::FutureExt;
 use kv_core::{Batch, Capabilities, Durability, Error, KeyValueStore, Outcome, blocking};
 use parking_lot::{Condvar, Mutex};
@@ -32,15 +32,12 @@ pub(super) struct Landed {
     /// What each request is told if the commit was applied.
     pub(super) answers: Vec<Result<Done>>,
     pub(super) outcome: kv_core::Result<Outcome>,
-    /// How long the commit took, about.
-    pub(super) took: Duration,
 }
 
 /// A thread that commits; it ends with this handle.
 #[derive(Debug)]
 pub(super) struct Committer {
     engine: Arc<dyn KeyValueStore>,
-    clock: Arc<dyn Clock>,
     capabilities: Capabilities,
     shared: Arc<Shared>,
     /// The thread is started when it is first needed: a store with one client at a time never does.
@@ -68,11 +65,10 @@ struct Slot {
 }
 
 impl Committer {
-    pub(super) fn new(engine: Arc<dyn KeyValueStore>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(engine: Arc<dyn KeyValueStore>) -> Self {
         Self {
             capabilities: engine.capabilities(),
             engine,
-            clock,
             shared: Arc::default(),
             is_started: false,
         }
@@ -117,29 +113,22 @@ impl Committer {
     /// Commits on the calling thread; nothing may fly.
     pub(super) async fn commit(&self, group: Group) -> Landed {
         let (flight, batch, durability) = Flight::of(group, self.capabilities.shared);
-        let begun = self.clock.now();
-        let outcome = commit(&*self.engine, batch, durability).await;
-        flight.landed(outcome, self.clock.now().saturating_since(begun))
+        flight.landed(commit(&*self.engine, batch, durability).await)
     }
 
     fn start(&mut self) -> kv_core::Result<()> {
         if self.is_started {
             return Ok(());
         }
-        let (shared, engine, clock) = (
-            Arc::clone(&self.shared),
-            Arc::clone(&self.engine),
-            Arc::clone(&self.clock),
-        );
+        let (shared, engine) = (Arc::clone(&self.shared), Arc::clone(&self.engine));
         let (runtime, is_shared) = (Handle::current(), self.capabilities.shared);
         thread::Builder::new()
             .name("event-committer".to_owned())
             .spawn(move || {
                 blocking::allow_on_this_thread();
                 while let Some((flight, batch, durability)) = shared.take_off(is_shared) {
-                    let begun = clock.now();
                     let outcome = runtime.block_on(commit(&*engine, batch, durability));
-                    shared.land(flight.landed(outcome, clock.now().saturating_since(begun)));
+                    shared.land(flight.landed(outcome));
                 }
             })
             .map_err(|error| Error::unavailable("the system has no thread for commits", error))?;
@@ -206,7 +195,7 @@ impl Flight {
         (flight, batch, durability)
     }
 
-    fn landed(self, outcome: kv_core::Result<Outcome>, took: Duration) -> Landed {
+    fn landed(self, outcome: kv_core::Result<Outcome>) -> Landed {
         let Self {
             plan,
             requests,
@@ -217,7 +206,6 @@ impl Flight {
             requests,
             answers,
             outcome,
-            took,
         }
     }
 }

@@ -47,9 +47,9 @@ pub(super) struct Sources<'a> {
     pub(super) cache: &'a mut Cache,
     /// The plan before, while it is committed: what it writes cannot be read from the engine.
     pub(super) flying: Option<&'a Plan>,
-    /// Whether the heads of databases are read although they are cached, before anything else; what is cached of a
-    /// database whose head has moved is dropped.
-    pub(super) rereads: bool,
+    /// Whether other processes write, too: then the heads of databases are read for every plan, before anything else,
+    /// and what is cached of a database whose head has moved is dropped.
+    pub(super) shared: bool,
 }
 
 /// Finds out what `requests` need to know: from the plan, from what is cached, and else from the engine. The databases
@@ -139,7 +139,7 @@ impl Sources<'_> {
         }
         let read = names
             .iter()
-            .filter(|name| self.rereads || !self.cache.databases.contains_key(**name));
+            .filter(|name| self.shared || !self.cache.databases.contains_key(**name));
         let read = read
             .map(|name| (*name, keys::database_head(name)))
             .collect::<Vec<_>>();

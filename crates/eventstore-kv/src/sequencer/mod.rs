@@ -11,7 +11,6 @@ mod group;
 mod known;
 mod plan;
 mod request;
-mod turns;
 mod worker;
 
 use std::sync::Arc;

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use eventstore_abstractions::{Clock, Error, Indexes, Result};
 use kv_core::{Capabilities, KeyValueStore, Outcome};
@@ -15,10 +13,8 @@ use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Reply, Request};
-use super::turns::{Stillness, Turns, Wait};
 use super::{Command, Hold, release};
 use crate::error::{open_error, shared_errors};
-use crate::keys;
 use crate::options::{Options, Threads};
 use crate::reader::Reader;
 use crate::subscription::Tails;
@@ -50,9 +46,6 @@ pub(super) struct Worker {
     is_blocked: bool,
     /// How many commits in a row have lost against other processes.
     lost: usize,
-    /// A plan begins with the heads that the last commit left, unless others have written: every commit requires the
-    /// heads that it was decided with, so that one that did not know of another process's write changes nothing.
-    turns: Turns,
     closing: Option<Closing>,
     threads: Threads,
 }
@@ -74,7 +67,7 @@ impl Worker {
                 record_bytes: capabilities.max_value_bytes,
                 indexes,
             },
-            committer: Committer::new(Arc::clone(&engine), Arc::clone(&options.clock)),
+            committer: Committer::new(Arc::clone(&engine)),
             reader,
             tails,
             capabilities,
@@ -87,7 +80,6 @@ impl Worker {
             is_busy: false,
             is_blocked: false,
             lost: 0,
-            turns: Turns::new(capabilities.shared),
             closing: None,
             threads: options.threads,
         }
@@ -171,11 +163,9 @@ impl Worker {
         for landed in landed {
             growing = self.settle(landed, growing);
         }
-        if flying.is_none() && growing.requests.is_empty() {
-            self.wait_for_turn().await;
-        }
-        // A look at the heads while a commit of our own flies is old before it is used.
-        if (flying.is_none() || self.turns.may_overlap())
+        // On a shared engine another process may write meanwhile: a plan begins with a look at the heads of its
+        // databases, when nothing flies.
+        if (flying.is_none() || !self.capabilities.shared)
             && !self.is_blocked
             && let Err(error) = self.grow(&mut growing, flying.as_deref()).await
         {
@@ -203,41 +193,6 @@ impl Worker {
         }
     }
 
-    /// Waits until it makes sense to write where other processes write, too.
-    async fn wait_for_turn(&mut self) {
-        let (every, times) = match self.turns.take_wait() {
-            Wait::Nothing => return,
-            Wait::Pause(pause) => return self.sleep(pause),
-            Wait::Look { every, times } => (every, times),
-        };
-        let Some(request) = self.waiting.front() else {
-            return;
-        };
-        if every.is_zero() || self.threads == Threads::Runtime {
-            return;
-        }
-        let key = [keys::database_head(&request.database)];
-        let mut stillness = Stillness::new();
-        for _ in 0..times {
-            // Not in step with others who look, too.
-            self.sleep(every.mul_f64(0.5 + fastrand::f64()));
-            // What fails is told to those who ask for more.
-            let Ok(head) = self.reader.get_many(&key).await else {
-                return;
-            };
-            if stillness.look(head) {
-                return;
-            }
-        }
-    }
-
-    fn sleep(&self, time: Duration) {
-        // It may block its own thread, and no other. Where the sequencer has no thread of its own, there is one process only.
-        if self.threads == Threads::Own {
-            thread::sleep(time);
-        }
-    }
-
     /// Decides as many of the waiting requests as `growing` takes.
     async fn grow(&mut self, growing: &mut Group, flying: Option<&Plan>) -> kv_core::Result<()> {
         loop {
@@ -250,7 +205,7 @@ impl Worker {
                 reader: &self.reader,
                 cache: &mut self.cache,
                 flying,
-                rereads: self.turns.rereads(),
+                shared: self.capabilities.shared,
             };
             let known = known::gather(sources, &mut growing.plan, chunk).await?;
             growing.plan.now = self.clock.now();
@@ -277,7 +232,6 @@ impl Worker {
         match &landed.outcome {
             Ok(Outcome::Applied) => {
                 self.lost = 0;
-                self.turns.applied(landed.took);
                 // Callers first: they go on while the rest is done.
                 let plan = Arc::clone(&landed.plan);
                 self.answer(landed);
@@ -287,7 +241,6 @@ impl Worker {
             }
             Ok(Outcome::ConditionFailed { .. }) => {
                 self.lost += 1;
-                self.turns.lost(landed.took);
                 prepend(&mut self.waiting, growing.requests);
                 if self.lost < MAX_ATTEMPTS {
                     prepend(&mut self.waiting, landed.requests);
