@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod copy;
 mod error;
 mod hold;
 mod idempotency;
@@ -53,6 +54,7 @@ mod stream_reader;
 mod subscription;
 
 pub use clock::SystemClock;
+pub use copy::{Copied, CopyOptions, CopyProgress, CopyStep, copy, copy_with};
 pub use error::open_error;
 pub use options::Options;
 pub use provider::Provider;
