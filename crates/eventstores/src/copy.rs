@@ -23,7 +23,7 @@ use crate::url::Location;
 /// ```
 ///
 /// # Errors
-/// As [`eventstore_kv::copy`], and [`Error::CannotOpen`] as [`connect`](crate::connect()) gives it; also where `from` names a
+/// As [`eventstore_kv::copy`](eventstore_kv::copy()), and [`Error::CannotOpen`] as [`connect`](crate::connect()) gives it; also where `from` names a
 /// directory without a store, and for `memory:`, where nothing is left to be copied, or of a copy.
 pub async fn copy(from: &str, to: &str) -> Result<Copied> {
     copy_with(from, to, CopyOptions::default()).await
