@@ -25,6 +25,7 @@ const NUMBER_BYTES: usize = size_of::<u64>();
 #[repr(u8)]
 enum Space {
     Format = 0x01,
+    Copy = 0x02,
     DatabaseHead = 0x10,
     LogBlock = 0x11,
     StreamHead = 0x12,
@@ -113,6 +114,11 @@ impl Key {
 
 pub(crate) fn format() -> Bytes {
     Key::new(Space::Format, 0).done()
+}
+
+/// Says that the store is a copy that is not finished.
+pub(crate) fn copy() -> Bytes {
+    Key::new(Space::Copy, 0).done()
 }
 
 pub(crate) fn database_head(database: &Database) -> Bytes {
@@ -239,6 +245,52 @@ pub(crate) fn leases() -> Scan {
     Scan::prefix(Key::new(Space::Lease, 0).done())
 }
 
+/// The heads of all databases.
+pub(crate) fn database_heads() -> Scan {
+    Scan::prefix(Key::new(Space::DatabaseHead, 0).done())
+}
+
+/// The database whose head has the key.
+pub(crate) fn database_of_head(key: &[u8]) -> Option<Database> {
+    let name = key.get(1..)?.strip_suffix(&[END])?;
+    Database::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+/// What a store consists of, above the key `after`: every record but those that say what the store is.
+pub(crate) fn records_after(after: &[u8]) -> Scan {
+    // The smallest key above another is that one with a zero byte behind it.
+    let start = match after {
+        [] => vec![Space::Copy as u8 + 1],
+        after => [after, &[0]].concat(),
+    };
+    Scan::range(start, Bytes::new())
+}
+
+/// What a copy of a store asks of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    DatabaseHead,
+    LogBlock,
+    StreamHead,
+    Snapshot,
+    Lease,
+    Other,
+}
+
+pub(crate) fn kind(key: &[u8]) -> Kind {
+    let kinds = [
+        (Space::DatabaseHead, Kind::DatabaseHead),
+        (Space::LogBlock, Kind::LogBlock),
+        (Space::StreamHead, Kind::StreamHead),
+        (Space::Snapshot, Kind::Snapshot),
+        (Space::Lease, Kind::Lease),
+    ];
+    let found = kinds
+        .iter()
+        .find(|(space, _)| key.first() == Some(&(*space as u8)));
+    found.map_or(Kind::Other, |(_, kind)| *kind)
+}
+
 /// What the keys of a namespace begin with.
 pub(crate) fn state_prefix(database: &Database, namespace: &NamespaceName) -> Bytes {
     let name = namespace.as_str();
@@ -298,6 +350,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
     let rest = |left: &[u8]| format!(", key {}", left.escape_ascii());
     let text = match key.first().copied() {
         Some(byte) if byte == Space::Format as u8 => Some("the format of the store".to_owned()),
+        Some(byte) if byte == Space::Copy as u8 => Some("the state of the copy".to_owned()),
         Some(byte) if byte == Space::DatabaseHead as u8 => named("the head of database", 1, nothing),
         Some(byte) if byte == Space::LogBlock as u8 => named("the log block of database", 1, position),
         Some(byte) if byte == Space::StreamHead as u8 => named("the head of stream", 3, nothing),

@@ -30,6 +30,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod copy;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -56,6 +57,7 @@ mod stream_reader;
 mod subscription;
 
 pub use clock::SystemClock;
+pub use copy::{Copied, CopyOptions, CopyProgress, CopyStep, copy, copy_with};
 pub use error::open_error;
 pub use options::Options;
 pub use provider::Provider;

@@ -19,7 +19,7 @@ use crate::subscription::Tails;
 use crate::{keys, session};
 
 /// The layout of the keys that this version writes and reads.
-const LAYOUT: u32 = 1;
+pub(crate) const LAYOUT: u32 = 1;
 
 /// An event store provider over a key-value engine.
 ///
@@ -151,13 +151,14 @@ async fn check_format(engine: &dyn KeyValueStore) -> Result<()> {
     let key = keys::format();
     loop {
         if let Some(value) = engine.get(&key).await.map_err(open_error)? {
-            let StoreFormat { layout } = StoreFormat::open(&key, &value)?;
-            if layout == LAYOUT {
-                return Ok(());
-            }
-            return Err(cannot_open(format!(
-                "its layout is {layout} and this version reads layout {LAYOUT}; open it with the version that wrote it"
-            )));
+            return check_layout(&value);
+        }
+        if engine.get(&keys::copy()).await.map_err(open_error)?.is_some() {
+            return Err(cannot_open(
+                "it is a copy of another store that is not finished; copy again from the same store, which goes on \
+                 where the copy stopped"
+                    .to_owned(),
+            ));
         }
         let everything = Scan::range(Bytes::new(), Bytes::new()).max_items(1);
         if !engine
@@ -177,7 +178,11 @@ async fn check_format(engine: &dyn KeyValueStore) -> Result<()> {
             ));
         }
         let format = StoreFormat { layout: LAYOUT }.seal(&key);
-        let batch = Batch::new().require_absent(key.clone()).put(key.clone(), format);
+        let batch = Batch::new()
+            .require_absent(key.clone())
+            // A copy may have begun since we looked.
+            .require_absent(keys::copy())
+            .put(key.clone(), format);
         match engine
             .commit(batch, Durability::Durable)
             .await
@@ -189,7 +194,18 @@ async fn check_format(engine: &dyn KeyValueStore) -> Result<()> {
     }
 }
 
-fn cannot_open(reason: String) -> Error {
+/// Makes sure that the format record of a store, `value`, says that its layout is ours.
+pub(crate) fn check_layout(value: &[u8]) -> Result<()> {
+    let StoreFormat { layout } = StoreFormat::open(&keys::format(), value)?;
+    if layout == LAYOUT {
+        return Ok(());
+    }
+    Err(cannot_open(format!(
+        "its layout is {layout} and this version reads layout {LAYOUT}; open it with the version that wrote it"
+    )))
+}
+
+pub(crate) fn cannot_open(reason: String) -> Error {
     Error::CannotOpen { reason, source: None }
 }
 

@@ -61,49 +61,50 @@ pub async fn connect(url: &str) -> Result<Arc<dyn EventStoreProvider>> {
 pub async fn connect_with(url: &str, settings: Settings) -> Result<Arc<dyn EventStoreProvider>> {
     let location: Location = url.parse().map_err(cannot_open)?;
     settings.validate()?;
+    #[cfg(feature = "_engine")]
+    return provide(open(location).await?, settings).await;
+    #[cfg(not(feature = "_engine"))]
+    Err(feature_off(&location))
+}
+
+/// The open engine at `location`.
+#[cfg(feature = "_engine")]
+pub(crate) async fn open(location: Location) -> Result<Arc<dyn KeyValueStore>> {
     match location {
         #[cfg(feature = "memory")]
-        Location::Memory => provide(kv_memory::Store::new(), settings).await,
+        Location::Memory => Ok(Arc::new(kv_memory::Store::new())),
         #[cfg(feature = "sled")]
-        Location::Sled(path) => {
-            let engine = kv_sled::Store::open(path).await;
-            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
-        }
+        Location::Sled(path) => opened(kv_sled::Store::open(path).await),
         #[cfg(feature = "fjall")]
-        Location::Fjall(path) => {
-            let engine = kv_fjall::Store::open(path).await;
-            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
-        }
+        Location::Fjall(path) => opened(kv_fjall::Store::open(path).await),
         #[cfg(feature = "redb")]
-        Location::Redb(path) => {
-            let engine = kv_redb::Store::open(path).await;
-            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
-        }
+        Location::Redb(path) => opened(kv_redb::Store::open(path).await),
         #[cfg(feature = "lmdb")]
-        Location::Lmdb(path) => {
-            let engine = kv_lmdb::Store::open(path).await;
-            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
-        }
+        Location::Lmdb(path) => opened(kv_lmdb::Store::open(path).await),
         #[cfg(feature = "postgres")]
-        Location::Postgres(url) => {
-            let engine = kv_postgres::Store::open(url.as_str()).await;
-            provide(engine.map_err(eventstore_kv::open_error)?, settings).await
-        }
+        Location::Postgres(url) => opened(kv_postgres::Store::open(url.as_str()).await),
         #[cfg(feature = "etcd")]
-        Location::Etcd(url) => {
-            let engine = kv_etcd::Store::open(url.as_str()).await;
-            provide(engine.map_err(server_error)?, settings).await
-        }
+        Location::Etcd(url) => Ok(Arc::new(
+            kv_etcd::Store::open(url.as_str()).await.map_err(server_error)?,
+        )),
         #[allow(unreachable_patterns, reason = "nothing is off in a build with every backend")]
         off => Err(feature_off(&off)),
+    }
+}
+
+#[cfg(feature = "_engine")]
+#[allow(dead_code, reason = "a build may have the memory backend alone")]
+fn opened<S: KeyValueStore>(engine: kv_core::Result<S>) -> Result<Arc<dyn KeyValueStore>> {
+    match engine {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(error) => Err(eventstore_kv::open_error(error)),
     }
 }
 
 /// A provider over an open engine. An engine that turns out not to hold events is closed before the error goes out,
 /// so that its location is free again.
 #[cfg(feature = "_engine")]
-async fn provide(engine: impl KeyValueStore, settings: Settings) -> Result<Arc<dyn EventStoreProvider>> {
-    let engine: Arc<dyn KeyValueStore> = Arc::new(engine);
+async fn provide(engine: Arc<dyn KeyValueStore>, settings: Settings) -> Result<Arc<dyn EventStoreProvider>> {
     match eventstore_kv::Provider::open(Arc::clone(&engine), settings).await {
         Ok(provider) => Ok(Arc::new(provider)),
         Err(error) => {
@@ -133,7 +134,7 @@ fn feature_off(location: &Location) -> Error {
     ))
 }
 
-fn cannot_open(reason: impl ToString) -> Error {
+pub(crate) fn cannot_open(reason: impl ToString) -> Error {
     Error::CannotOpen {
         reason: reason.to_string(),
         source: None,

@@ -60,6 +60,7 @@
 //! | to | use |
 //! |---|---|
 //! | open a store | [`connect`], [`connect_with`] |
+//! | move a store to another backend | `copy`, with the feature of any backend |
 //! | append with an expected version, and read, without a session | [`EventLog`], [`EventLogExt`] |
 //! | own a stream exclusively for a while | [`EventStoreProviderExt::open`], [`EventStore`], [`EventStoreExt`] |
 //! | write events as Rust types | [`typed`], [`event_set!`] |
@@ -71,9 +72,16 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+#[cfg(feature = "_engine")]
+mod copy;
 mod url;
 
 pub use connect::{connect, connect_with};
+#[cfg(feature = "_engine")]
+pub use copy::{copy, copy_with};
+#[cfg(feature = "_engine")]
+#[doc(inline)]
+pub use eventstore_kv::{Copied, CopyOptions, CopyProgress, CopyStep};
 
 #[doc(inline)]
 pub use eventstore_abstractions::{
@@ -108,4 +116,6 @@ mod guide {
     struct Subscribing;
     #[doc = include_str!("../../../docs/guide/retention.md")]
     struct Retention;
+    #[doc = include_str!("../../../docs/guide/scaling.md")]
+    struct Scaling;
 }

@@ -3,6 +3,8 @@
 //! Parsing is pure and knows every backend, whichever features are on: a URL means the same in every build.
 
 use std::fmt;
+#[cfg(feature = "_engine")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -57,6 +59,15 @@ impl Location {
             Self::Lmdb(_) => "lmdb",
             Self::Postgres(_) => "postgres",
             Self::Etcd(_) => "etcd",
+        }
+    }
+
+    /// The directory of an engine that has one.
+    #[cfg(feature = "_engine")]
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Sled(path) | Self::Fjall(path) | Self::Redb(path) | Self::Lmdb(path) => Some(path),
+            Self::Memory | Self::Postgres(_) | Self::Etcd(_) => None,
         }
     }
 }

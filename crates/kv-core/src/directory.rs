@@ -144,6 +144,22 @@ impl Directory {
     }
 }
 
+/// Whether the directory `path` is marked as that of an engine, whichever it is. Nothing is made or locked.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// use kv_core::directory::{Directory, is_marked};
+///
+/// assert!(!is_marked(dir.path()));
+/// drop(Directory::claim(dir.path(), "fjall", 1)?);
+/// assert!(is_marked(dir.path()));
+/// # Ok::<(), kv_core::Error>(())
+/// ```
+#[must_use]
+pub fn is_marked(path: &Path) -> bool {
+    path.join(MARKER).exists()
+}
+
 /// Makes the entries of the directory `path` durable: on Unix a new file survives a power cut only then.
 ///
 /// ```

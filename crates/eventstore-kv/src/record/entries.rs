@@ -11,6 +11,30 @@ pub(crate) struct StoreFormat {
     pub(crate) layout: u32,
 }
 
+/// Says that the store is a copy that is not finished, of what, and how far it is.
+#[derive(Clone, Debug, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct UnfinishedCopy {
+    /// The source as it was when the copy began.
+    pub(crate) source: Heads,
+    /// Records that were copied, and the bytes of their keys and values.
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+    /// The key of the last of them; empty before the first.
+    pub(crate) after: Vec<u8>,
+}
+
+/// What tells a store from others, and from itself after another write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct Heads {
+    pub(crate) databases: u64,
+    /// The sum of the positions of all databases.
+    pub(crate) positions: u64,
+    /// The sum of their revisions.
+    pub(crate) revisions: u64,
+    /// A CRC-32 of their heads, and of the newest block of each one's log.
+    pub(crate) checksum: u32,
+}
+
 /// Where a database's log ends. Every commit to the database requires the head it has read and writes the next one:
 /// that makes all its commits one sequence, on shared engines too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Encode, BorrowDecode)]
@@ -99,6 +123,7 @@ pub(crate) struct ScavengeCursor {
 }
 
 impl Record<'_> for StoreFormat {}
+impl Record<'_> for UnfinishedCopy {}
 impl Record<'_> for DatabaseHead {}
 impl Record<'_> for StreamHead {}
 impl Record<'_> for Lease {}

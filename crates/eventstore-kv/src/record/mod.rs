@@ -21,8 +21,8 @@ use crate::keys;
 
 pub(crate) use block::{MAX_COPIED_BYTES, NewBlock, Place, Segment, block_without, open_block};
 pub(crate) use entries::{
-    DatabaseHead, Deleted, IdempotencyEntry, Lease, Life, MessageEntry, ScavengeCursor, StoreFormat,
-    StreamHead,
+    DatabaseHead, Deleted, Heads, IdempotencyEntry, Lease, Life, MessageEntry, ScavengeCursor, StoreFormat,
+    StreamHead, UnfinishedCopy,
 };
 pub(crate) use message::message_bytes;
 pub(crate) use postings::{Posting, open_postings, seal_postings};
@@ -84,6 +84,14 @@ pub(crate) fn contradiction(key: &[u8], what: impl std::fmt::Display) -> Error {
     Error::Corrupt {
         reason: format!("{}: {what}", keys::describe(key)),
         source: None,
+    }
+}
+
+/// Whether `bytes` are a record that was written under `key`, whichever it is.
+pub(crate) fn check(key: &[u8], bytes: &[u8]) -> Result<(), Error> {
+    match body_of(key, bytes) {
+        Ok(_) => Ok(()),
+        Err(damage) => Err(damage.of(key)),
     }
 }
 

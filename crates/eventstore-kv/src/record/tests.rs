@@ -377,6 +377,20 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
             block_without(&key, &block.seal(&key), &[0]).expect("decodes")
         },
     );
+    add("copy", keys::copy(), &|key| {
+        UnfinishedCopy {
+            source: Heads {
+                databases: 2,
+                positions: 300,
+                revisions: 70_000,
+                checksum: 7,
+            },
+            records: 1_000,
+            bytes: 70_000,
+            after: keys::database_head(&database).to_vec(),
+        }
+        .seal(key)
+    });
     add("lease", keys::lease(&database, &stream), &|key| {
         let (session, owner) = ([7; 16], "pid 42".to_owned());
         Lease {
@@ -478,6 +492,7 @@ fn golden_records_are_read_as_ever() {
     for (name, (key, value)) in pinned() {
         let is_read = match name {
             "format" => StoreFormat::open(&key, &value).map(|format| format.layout == 1),
+            "copy" => UnfinishedCopy::open(&key, &value).map(|copy| copy.records == 1_000),
             "database-head" => DatabaseHead::open(&key, &value).map(|head| head.position == 300),
             "stream-head" => StreamHead::open(&key, &value).map(|head| head.version == 8),
             "stream-head-with-life" => StreamHead::open(&key, &value).map(|head| head.life.is_some()),

@@ -199,6 +199,35 @@ fn tour_on_postgres_runs_twice_and_the_history_grows() {
     check_two_runs(&url, &format!("postgres://{host}"));
 }
 
+/// The walk-through of `docs/guide/scaling.md`: the account moves from files to a server, and nothing but the URL changes.
+#[cfg(all(feature = "fjall", feature = "postgres"))]
+#[tokio::test]
+async fn store_moves_to_postgres_and_the_account_goes_on() {
+    if server::server().is_none() {
+        return;
+    }
+    let (directory, table) = (temporary_directory(), server::FreshTable::new());
+    let files = format!("fjall:{}", directory.path().join("moving").display());
+    let before = run_in(directory.path(), &[&files]).succeeded();
+
+    let copied = eventstores::copy(&files, &table.url()).await.expect("it copies");
+    assert_eq!((copied.events, copied.streams, copied.snapshots), (6, 1, 1));
+
+    let after = run_in(directory.path(), &[table.url()])
+        .succeeded()
+        .says("found from an earlier run at version 6, balance 67.50")
+        .says("history: 11 events\n");
+    assert_eq!(after.history()[..6], before.history(), "the past stays as it was");
+    assert_eq!(after.history()[6][..2], ["7", "7"]);
+    // What was appended since is in the copy alone.
+    let again = eventstores::copy(&files, &table.url()).await;
+    let again = again.expect_err("they are not the same any more");
+    assert!(
+        again.to_string().contains("no copy of the source as it is now"),
+        "{again}"
+    );
+}
+
 #[cfg(feature = "etcd")]
 #[path = "../../../../crates/kv-etcd/tests/common/mod.rs"]
 mod etcd_server;
