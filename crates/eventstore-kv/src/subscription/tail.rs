@@ -236,6 +236,7 @@ async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
             (None, _) => signal.wake.notified().await,
             (Some(clock), Some(listening)) => {
                 let is_lost = tokio::select! {
+                    biased;
                     () = signal.wake.notified() => false,
                     changed = listening.changed() => changed.is_err(),
                 };
@@ -246,6 +247,7 @@ async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
                 }
             }
             (Some(clock), None) => tokio::select! {
+                biased;
                 () = signal.wake.notified() => {}
                 () = clock.sleep_until(clock.now().saturating_add(SHARED_POLL)) => {}
             },
