@@ -48,3 +48,27 @@ async fn retry_that_overlaps_a_straggler_is_recognised() {
     let appended = retry.await.expect("the task ends").expect("it was done before");
     assert_eq!((appended.version.get(), appended.position.get()), (2, 2));
 }
+
+/// What is known of a stream must not outlive what is known of its database: the head of the database tells whether
+/// the stream has moved.
+#[tokio::test]
+async fn stream_that_was_read_while_its_database_was_not_is_read_again() {
+    let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
+    let (log, stream) = (open(&engine).await, stream());
+    let straggler = engine.detach_next_commit(Error::outcome_unknown("no answer", "time-out"));
+    let tried = log.append(&stream, ExpectedVersion::Any, [event("first")]).await;
+    assert!(tried.is_err_and(|error| error.outcome_unknown()));
+
+    // The head of the database is absent, and whether that is right cannot be seen; the stream is read.
+    engine.fail_read_after(1, Error::unavailable("it cannot be read now", "a fault"));
+    let tried = log.append(&stream, ExpectedVersion::Any, [event("never")]).await;
+    assert!(matches!(
+        tried,
+        Err(eventstore_abstractions::Error::Unavailable { .. })
+    ));
+    assert_eq!(straggler.land().await.expect("it lands"), Outcome::Applied);
+
+    let appended = log.append(&stream, ExpectedVersion::Any, [event("second")]).await;
+    let appended = appended.expect("it is appended");
+    assert_eq!((appended.version.get(), appended.position.get()), (2, 2));
+}

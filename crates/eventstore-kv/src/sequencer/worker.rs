@@ -210,6 +210,7 @@ impl Worker {
                 cache: &mut self.cache,
                 flying,
                 shared: self.capabilities.shared,
+                may_move: self.limits.requires_heads,
             };
             let known = known::gather(sources, &mut growing.plan, chunk).await?;
             growing.plan.now = self.clock.now();
