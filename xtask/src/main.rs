@@ -7,6 +7,7 @@ mod conformance;
 mod layers;
 mod lean;
 mod services;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -14,12 +15,13 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test                     every test of the workspace, doc tests included
-  ci                       what CI runs: test, then formatting, lints, docs, layers, lean, features
+  ci                       what CI runs: test, sim, then formatting, lints, docs, layers, lean, features
   lint                     what CI runs after the tests
   layers                   fails when a crate depends on one above or beside its floor
   lean                     fails when the facade without features brings an engine, tokio or bincode
   features                 checks the facade with no feature and with each feature alone
   conformance [--backend X]  both conformance suites on a backend, or on all
+  sim [--seeds N] [--from S] the whole store on a simulated engine, for 5000 seeds or 5 minutes; --help lists more
   services up|down|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         "features" => lean::features(),
         "conformance" => conformance::run(rest),
         "bench" => bench::run(rest),
+        "sim" => sim::run(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
