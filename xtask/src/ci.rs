@@ -1,11 +1,13 @@
 //! What CI runs.
 
 use crate::cargo::{has_nextest, run, run_with};
-use crate::{Outcome, deny, layers, lean};
+use crate::{Outcome, deny, layers, lean, sim};
 
 /// Everything, in the order in which the builds of one step serve the next.
 pub(crate) fn all() -> Outcome {
     test()?;
+    sim::run(&[])?;
+    sim::run(&["--bugs".to_owned()])?;
     lint()
 }
 

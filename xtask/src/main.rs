@@ -10,6 +10,7 @@ mod layers;
 mod lean;
 mod reliability;
 mod services;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -17,7 +18,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test                     every test of the workspace, doc tests included
-  ci                       what CI runs: test, then formatting, lints, docs, layers, lean, features
+  ci                       what CI runs: test, sim, then formatting, lints, docs, layers, lean, features
   lint                     what CI runs after the tests
   layers                   fails when a crate depends on one above or beside its floor
   lean                     fails when the facade without features brings an engine, tokio or bincode
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   faults [--backend X]     fails syncs, writes, reads and openings under a store, removes its directory, fills its disk
   corrupt [--backend X] [--flips N]  flips bits of every file of a store, one at a time, and tells what came of each
   fuzz [--seconds N]       each fuzz target for N seconds (30), where cargo-fuzz is installed
+  sim [--seeds N] [--from S] the whole store on a simulated engine, for 5000 seeds or 5 minutes; --help lists more
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
 ";
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         "chaos" => reliability::chaos(rest),
         "crash" | "faults" | "corrupt" => reliability::run(command, rest),
         "fuzz" => fuzz::run(rest),
+        "sim" => sim::run(rest),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

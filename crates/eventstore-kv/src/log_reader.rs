@@ -88,6 +88,10 @@ struct Blocks {
 type Segments = Vec<(Segment, (Version, Version))>;
 
 impl Pages for Rest {
+    fn may_read_ahead(&self) -> bool {
+        self.reader.may_read_ahead()
+    }
+
     async fn next_page(&mut self) -> Result<Option<VecDeque<Piece>>> {
         let mut cursor = match self.cursor.take() {
             Some(cursor) => cursor,

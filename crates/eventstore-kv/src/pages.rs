@@ -27,6 +27,9 @@ pub(crate) trait Pages: Send + Sized + 'static {
     /// The next page, or `None` at the end. It has at least one event.
     fn next_page(&mut self) -> impl Future<Output = Result<Option<VecDeque<Piece>>>> + Send;
 
+    /// Whether a page may be read on a thread beside the runtime's own.
+    fn may_read_ahead(&self) -> bool;
+
     fn into_events(self) -> EventStream {
         EventStream::new(Events {
             pieces: VecDeque::new(),
@@ -146,7 +149,8 @@ impl<P: Pages> Stream for Events<P> {
                 (pages, Ok(Some(page))) => {
                     this.pieces = page;
                     this.pages += 1;
-                    this.state = if this.pages < PAGES_BEFORE_READING_AHEAD {
+                    let is_short = this.pages < PAGES_BEFORE_READING_AHEAD;
+                    this.state = if is_short || !pages.may_read_ahead() {
                         State::Between(pages)
                     } else {
                         ahead(pages)

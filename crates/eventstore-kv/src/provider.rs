@@ -87,11 +87,7 @@ impl Provider {
         if !capabilities.shared {
             end_all_sessions(engine.as_ref()).await.map_err(open_error)?;
         }
-        let reader = Reader::new(
-            Arc::clone(&engine),
-            options.stream_cache_bytes,
-            Arc::clone(&options.clock),
-        );
+        let reader = Reader::new(Arc::clone(&engine), &options);
         let tails = Arc::new(Tails::new());
         let sequencer = Sequencer::start(
             Arc::clone(&engine),

@@ -11,6 +11,7 @@ use kv_core::{KeyValueStore, Page, Scan};
 
 use crate::error::open_error;
 use crate::idempotency::Earlier;
+use crate::options::{Options, Threads};
 use crate::record::{
     self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, StreamHead, decode_snapshot,
 };
@@ -23,12 +24,22 @@ pub(crate) struct Reader {
     engine: Arc<dyn KeyValueStore>,
     cache: Arc<StreamCache>,
     clock: Arc<dyn Clock>,
+    may_read_ahead: bool,
 }
 
 impl Reader {
-    pub(crate) fn new(engine: Arc<dyn KeyValueStore>, cache_bytes: usize, clock: Arc<dyn Clock>) -> Self {
-        let cache = Arc::new(StreamCache::new(cache_bytes));
-        Self { engine, cache, clock }
+    pub(crate) fn new(engine: Arc<dyn KeyValueStore>, options: &Options) -> Self {
+        Self {
+            engine,
+            cache: Arc::new(StreamCache::new(options.stream_cache_bytes)),
+            clock: Arc::clone(&options.clock),
+            may_read_ahead: options.threads == Threads::Own,
+        }
+    }
+
+    /// Whether a page may be read on a thread beside the runtime's own.
+    pub(crate) fn may_read_ahead(&self) -> bool {
+        self.may_read_ahead
     }
 
     /// What time it is, for how old events are.

@@ -74,6 +74,7 @@ pub(crate) async fn open(
         }
         let wake = wake_up(&core, held_by.until, deadline);
         tokio::select! {
+            biased;
             () = released => {}
             () = core.clock.sleep_until(wake) => {}
         }

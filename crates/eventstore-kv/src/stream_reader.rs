@@ -102,6 +102,10 @@ struct Rest {
 }
 
 impl Pages for Rest {
+    fn may_read_ahead(&self) -> bool {
+        self.reader.may_read_ahead()
+    }
+
     /// Every version of the range must be there, unless it was removed meanwhile, so that nothing is skipped.
     async fn next_page(&mut self) -> Result<Option<VecDeque<Piece>>> {
         if !self.is_begun {

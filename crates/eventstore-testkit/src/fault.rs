@@ -425,6 +425,6 @@ impl KeyValueStore for FaultStore {
 }
 
 /// A test that panicked while it held the lock has failed already; the others go on.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -160,6 +160,7 @@ impl Reader {
             }
             let poll = self.store.clock.now().saturating_add(POLL);
             tokio::select! {
+                biased;
                 _ = moved.changed() => {}
                 () = self.store.clock.sleep_until(poll) => {}
             }

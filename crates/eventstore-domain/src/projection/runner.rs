@@ -39,6 +39,7 @@ impl Runner {
     pub(super) async fn run(&self, mut stop: Stop) -> Result<()> {
         // It can be dropped anywhere: what is not committed is done again.
         tokio::select! {
+            biased;
             ended = self.work() => ended,
             () = stop.told() => Ok(()),
         }
@@ -74,6 +75,7 @@ impl Runner {
             .building
             .filter(|building| building.version == version);
         tokio::select! {
+            biased;
             ended = self.follow_with(live, Until::Over) => ended.map(|()| Ended::Changed),
             ended = self.follow_with(building, Until::CaughtUp) => {
                 ended?;
@@ -102,6 +104,7 @@ impl Runner {
         loop {
             let look = self.store.clock.now().saturating_add(LOOK);
             tokio::select! {
+                biased;
                 _ = told.changed() => {}
                 () = self.store.clock.sleep_until(look) => {}
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use eventstore_abstractions::Result;
 use futures_util::FutureExt;
-use kv_core::{Batch, Capabilities, Durability, Error, KeyValueStore, Outcome, blocking};
+use kv_core::{Batch, Durability, Error, KeyValueStore, Outcome, blocking};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
@@ -38,7 +38,6 @@ pub(super) struct Landed {
 #[derive(Debug)]
 pub(super) struct Committer {
     engine: Arc<dyn KeyValueStore>,
-    capabilities: Capabilities,
     shared: Arc<Shared>,
     /// The thread is started when it is first needed: a store with one client at a time never does.
     is_started: bool,
@@ -67,7 +66,6 @@ struct Slot {
 impl Committer {
     pub(super) fn new(engine: Arc<dyn KeyValueStore>) -> Self {
         Self {
-            capabilities: engine.capabilities(),
             engine,
             shared: Arc::default(),
             is_started: false,
@@ -112,7 +110,7 @@ impl Committer {
 
     /// Commits on the calling thread; nothing may fly.
     pub(super) async fn commit(&self, group: Group) -> Landed {
-        let (flight, batch, durability) = Flight::of(group, self.capabilities.shared);
+        let (flight, batch, durability) = Flight::of(group);
         flight.landed(commit(&*self.engine, batch, durability).await)
     }
 
@@ -121,12 +119,12 @@ impl Committer {
             return Ok(());
         }
         let (shared, engine) = (Arc::clone(&self.shared), Arc::clone(&self.engine));
-        let (runtime, is_shared) = (Handle::current(), self.capabilities.shared);
+        let runtime = Handle::current();
         thread::Builder::new()
             .name("event-committer".to_owned())
             .spawn(move || {
                 blocking::allow_on_this_thread();
-                while let Some((flight, batch, durability)) = shared.take_off(is_shared) {
+                while let Some((flight, batch, durability)) = shared.take_off() {
                     let outcome = runtime.block_on(commit(&*engine, batch, durability));
                     shared.land(flight.landed(outcome));
                 }
@@ -146,7 +144,7 @@ impl Drop for Committer {
 
 impl Shared {
     /// Waits for a group that may take off; `None` when there will be none.
-    fn take_off(&self, is_shared: bool) -> Option<(Flight, Batch, Durability)> {
+    fn take_off(&self) -> Option<(Flight, Batch, Durability)> {
         let mut slot = self.slot.lock();
         loop {
             if slot.is_over {
@@ -155,7 +153,7 @@ impl Shared {
             if !slot.is_stopped
                 && let Some(group) = slot.ready.take()
             {
-                let (flight, batch, durability) = Flight::of(group, is_shared);
+                let (flight, batch, durability) = Flight::of(group);
                 slot.flying = Some(Arc::clone(&flight.plan));
                 return Some((flight, batch, durability));
             }
@@ -181,11 +179,11 @@ struct Flight {
 }
 
 impl Flight {
-    fn of(group: Group, is_shared: bool) -> (Self, Batch, Durability) {
+    fn of(group: Group) -> (Self, Batch, Durability) {
         let Group {
             mut plan, requests, ..
         } = group;
-        let (batch, durability) = plan.take_batch(is_shared);
+        let (batch, durability) = plan.take_batch();
         let answers = plan.take_answers();
         let flight = Self {
             plan: Arc::new(plan),

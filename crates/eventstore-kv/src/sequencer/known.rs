@@ -50,6 +50,8 @@ pub(super) struct Sources<'a> {
     /// Whether other processes write, too: then the heads of databases are read for every plan, before anything else,
     /// and what is cached of a database whose head has moved is dropped.
     pub(super) shared: bool,
+    /// Whether a commit that is not of these plans may land meanwhile.
+    pub(super) may_move: bool,
 }
 
 /// Finds out what `requests` need to know: from the plan, from what is cached, and else from the engine. The databases
@@ -167,8 +169,9 @@ impl Sources<'_> {
         if cached.is_some_and(|cached| cached.stored == stored) {
             return Ok(());
         }
-        if cached.is_some() {
-            // Another process has written to the database; which streams is not known.
+        if cached.is_some() || self.may_move {
+            // The head tells whether somebody else has written to the database, not to which streams. Where it was not
+            // known, streams may have been read that have moved since.
             self.cache.streams.clear();
         }
         let head = self.reader.database_head_in(name, key, stored.as_ref()).await?;

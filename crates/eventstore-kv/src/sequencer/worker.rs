@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use eventstore_abstractions::{Clock, Error, Indexes, Result};
+use eventstore_abstractions::{Clock, Database, Error, Indexes, Result};
 use kv_core::{Capabilities, KeyValueStore, Outcome};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -46,6 +46,8 @@ pub(super) struct Worker {
     is_blocked: bool,
     /// How many commits in a row have lost against other processes.
     lost: usize,
+    /// Databases whose head an earlier commit of unknown outcome may still move, as long as no other has moved it.
+    unsettled: Vec<Database>,
     closing: Option<Closing>,
     threads: Threads,
 }
@@ -66,6 +68,7 @@ impl Worker {
                 durable_leases: capabilities.shared,
                 record_bytes: capabilities.max_value_bytes,
                 indexes,
+                requires_heads: capabilities.shared,
             },
             committer: Committer::new(Arc::clone(&engine)),
             reader,
@@ -80,6 +83,7 @@ impl Worker {
             is_busy: false,
             is_blocked: false,
             lost: 0,
+            unsettled: Vec::new(),
             closing: None,
             threads: options.threads,
         }
@@ -206,6 +210,7 @@ impl Worker {
                 cache: &mut self.cache,
                 flying,
                 shared: self.capabilities.shared,
+                may_move: self.limits.requires_heads,
             };
             let known = known::gather(sources, &mut growing.plan, chunk).await?;
             growing.plan.now = self.clock.now();
@@ -235,6 +240,9 @@ impl Worker {
                 // Callers first: they go on while the rest is done.
                 let plan = Arc::clone(&landed.plan);
                 self.answer(landed);
+                self.unsettled
+                    .retain(|name| plan.changed().all(|changed| changed != name));
+                self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
                 self.tails.has_grown(plan.reach());
                 plan.remember_in(&mut self.cache);
                 return growing;
@@ -257,6 +265,9 @@ impl Worker {
                 self.tails.may_have_grown(landed.plan.reach());
                 prepend(&mut self.waiting, growing.requests);
                 if let Err(error) = landed.outcome {
+                    if error.is_outcome_unknown() {
+                        self.unsettled.extend(landed.plan.changed().cloned());
+                    }
                     tracing::warn!(error = %error, requests = landed.requests.len(), "a commit failed");
                     fail(landed.requests, error);
                 }
@@ -265,6 +276,7 @@ impl Worker {
         // What happened is not known, or nothing did: either way the truth is read again before the next write. A
         // commit that is still on its way can land only if no other has landed before.
         self.cache.clear();
+        self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
         self.committer.resume();
         Group::new(self.limits)
     }

@@ -238,6 +238,7 @@ async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
         };
         if let Some(listening) = &mut watch {
             let is_lost = tokio::select! {
+                biased;
                 () = signal.wake.notified() => false,
                 changed = listening.changed() => changed.is_err(),
             };
@@ -248,6 +249,7 @@ async fn run(core: Weak<Core>, tail: Ended, signal: Arc<Signal>) {
             watch = None;
         }
         tokio::select! {
+            biased;
             () = signal.wake.notified() => {}
             () = clock.sleep_until(clock.now().saturating_add(SHARED_POLL)) => {}
         }

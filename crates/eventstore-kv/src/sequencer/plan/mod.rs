@@ -65,6 +65,9 @@ pub(super) struct Limits {
     pub(super) record_bytes: usize,
     /// What is indexed.
     pub(super) indexes: Indexes,
+    /// Whether a commit that is not of this plan may land while it is decided: of another process, or an earlier one of
+    /// unknown outcome.
+    pub(super) requires_heads: bool,
 }
 
 #[derive(Debug)]
@@ -254,10 +257,9 @@ impl Plan {
     /// The batch that commits the plan, and how durable it must be. It requires the head of each
     /// database that is written to as it was read, and writes the next one.
     ///
-    /// With `shared` it requires the heads of the others too: what was known of them was read in
-    /// several calls, and an answer that writes nothing, such as a conflict, must be true of one
-    /// moment as well.
-    pub(super) fn take_batch(&mut self, shared: bool) -> (Batch, kv_core::Durability) {
+    /// Where something else may land meanwhile it requires the heads of the others too: what was known of them was
+    /// read in several calls, and an answer that writes nothing, such as a conflict, must be true of one moment as well.
+    pub(super) fn take_batch(&mut self) -> (Batch, kv_core::Durability) {
         let mut batch = Batch::new();
         for (key, value) in self.writes.drain(..) {
             batch = match value {
@@ -271,7 +273,7 @@ impl Plan {
         for database in &mut self.databases {
             let key = keys::database_head(&database.name);
             if !database.is_changed {
-                if shared {
+                if self.limits.requires_heads && database.damage.is_none() {
                     batch = require_head(batch, key, database.state.stored.clone());
                 }
                 continue;
@@ -303,6 +305,12 @@ impl Plan {
         for stream in self.streams.iter().filter(|stream| stream.damage.is_none()) {
             cache.put_stream(&stream.key, &stream.state);
         }
+    }
+
+    /// The databases that it writes to.
+    pub(super) fn changed(&self) -> impl Iterator<Item = &Database> {
+        let changed = self.databases.iter().filter(|database| database.is_changed);
+        changed.map(|database| &database.name)
     }
 
     /// What each request is told when the plan is committed.

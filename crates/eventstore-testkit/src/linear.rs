@@ -1,0 +1,433 @@
+//! Whether a history of concurrent calls on one stream can be explained by calls that happen one after the other.
+//!
+//! A [`History`] has calls on one stream, each with the moments at which it began and ended and with what it was told.
+//! It is *linearizable* when every call can be given a moment between the two at which it happens at once, so that each
+//! was told what a stream that does one thing at a time would tell. A call that nobody knows the outcome of (a time-out,
+//! a crash) may have happened at any moment after its beginning, or never.
+//!
+//! The search is that of Wing and Gong, with what was found not to work remembered (Lowe).
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use eventstore_abstractions::ExpectedVersion;
+#[cfg(doc)]
+use eventstore_abstractions::Version;
+
+use crate::fault::locked;
+
+/// Steps of the search after which a history is given up: far more than one of a few hundred calls takes, unless almost
+/// all of them overlap.
+const MAX_STEPS: usize = 2_000_000;
+
+/// What was called.
+///
+/// See [`History`] for an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// An append of events, each of which has a number of its own. To append the same events again does nothing, and
+    /// is told what the first time was told.
+    Append {
+        /// The numbers of the events.
+        events: Vec<u64>,
+        /// What the stream had to be.
+        expected: ExpectedVersion,
+    },
+    /// A read of the version, or of all events.
+    Read,
+}
+
+/// What a caller was told.
+///
+/// See [`History`] for an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// The events were appended, and the last has this version.
+    Appended(u64),
+    /// The stream was not as expected: this was its version.
+    Conflict(u64),
+    /// The version that was read.
+    Version(u64),
+    /// The events that were read.
+    Events(Vec<u64>),
+    /// It is not known whether it happened.
+    Unknown,
+}
+
+/// Calls on one stream by any number of callers.
+///
+/// ```
+/// use eventstore_abstractions::{ExpectedVersion, Version};
+/// use eventstore_testkit::linear::{Call, History, Told};
+///
+/// let history = History::starting_with(vec![]);
+/// let append = |event| Call::Append {
+///     events: vec![event],
+///     expected: ExpectedVersion::Exact(Version::ZERO),
+/// };
+/// let (one, other) = (history.begin(append(1)), history.begin(append(2)));
+/// history.end(one, Told::Appended(1));
+/// history.end(other, Told::Conflict(1));
+/// assert!(history.check().is_ok());
+///
+/// // Somebody reads, later, what can no longer be true.
+/// let read = history.begin(Call::Read);
+/// history.end(read, Told::Version(0));
+/// assert!(history.check().is_err());
+/// ```
+#[derive(Debug, Default)]
+pub struct History {
+    start: Vec<u64>,
+    /// Counts beginnings and ends, so that all of them are in one order.
+    moment: AtomicU64,
+    calls: Mutex<Vec<Recorded>>,
+}
+
+#[derive(Clone, Debug)]
+struct Recorded {
+    call: Call,
+    begun: u64,
+    ended: u64,
+    told: Told,
+}
+
+/// A call that was begun. When it is never ended it has an unknown outcome.
+///
+/// See [`History`] for an example.
+#[derive(Debug)]
+pub struct Begun(usize);
+
+impl History {
+    /// A history of a stream that has these events when it begins.
+    #[must_use]
+    pub fn starting_with(events: Vec<u64>) -> Self {
+        Self {
+            start: events,
+            ..Self::default()
+        }
+    }
+
+    /// Records that a call begins.
+    pub fn begin(&self, call: Call) -> Begun {
+        let mut calls = locked(&self.calls);
+        calls.push(Recorded {
+            call,
+            begun: self.moment.fetch_add(1, Ordering::SeqCst),
+            ended: u64::MAX,
+            told: Told::Unknown,
+        });
+        Begun(calls.len() - 1)
+    }
+
+    /// Records that a call has ended.
+    pub fn end(&self, begun: Begun, told: Told) {
+        let mut calls = locked(&self.calls);
+        let call = &mut calls[begun.0];
+        if told != Told::Unknown {
+            call.ended = self.moment.fetch_add(1, Ordering::SeqCst);
+        }
+        call.told = told;
+    }
+
+    /// Forgets a call that is known to have done nothing and to have been told nothing of the stream.
+    pub fn forget(&self, begun: Begun) {
+        // A read of unknown outcome explains itself.
+        locked(&self.calls)[begun.0].call = Call::Read;
+        self.end(begun, Told::Unknown);
+    }
+
+    /// How many calls were recorded.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        locked(&self.calls).len()
+    }
+
+    /// Checks that the history is linearizable.
+    ///
+    /// # Errors
+    /// What cannot be explained, or that the search was given up.
+    pub fn check(&self) -> Result<(), String> {
+        let calls = locked(&self.calls).clone();
+        let asked = calls
+            .into_iter()
+            .filter(|call| call.call != Call::Read || call.told != Told::Unknown);
+        let calls = asked.collect::<Vec<_>>();
+        Search {
+            calls: &calls,
+            failed: HashSet::new(),
+            steps: 0,
+            furthest: BTreeSet::new(),
+        }
+        .run(self.start.clone())
+    }
+}
+
+struct Search<'a> {
+    calls: &'a [Recorded],
+    /// What happened, in any order, and the stream that it led to: from there the rest cannot be explained.
+    failed: HashSet<(Vec<bool>, Vec<u64>)>,
+    steps: usize,
+    /// The most calls that could be explained, for the message.
+    furthest: BTreeSet<usize>,
+}
+
+/// A place in the search.
+struct Place {
+    happened: Vec<bool>,
+    stream: Vec<u64>,
+    /// The next call to try.
+    next: usize,
+}
+
+impl Search<'_> {
+    fn run(mut self, start: Vec<u64>) -> Result<(), String> {
+        let mut path = vec![Place {
+            happened: vec![false; self.calls.len()],
+            stream: start,
+            next: 0,
+        }];
+        while let Some(place) = path.last_mut() {
+            if self.is_explained(&place.happened) {
+                return Ok(());
+            }
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                return Err(format!(
+                    "given up after {MAX_STEPS} steps: too many calls overlap"
+                ));
+            }
+            match self.step(place) {
+                Some(deeper) => {
+                    let count = deeper.happened.iter().filter(|it| **it).count();
+                    if count > self.furthest.len() {
+                        let happened = deeper.happened.iter().enumerate();
+                        self.furthest = happened.filter(|(_, it)| **it).map(|(at, _)| at).collect();
+                    }
+                    path.push(deeper);
+                }
+                None => {
+                    path.pop();
+                }
+            }
+        }
+        Err(self.unexplained())
+    }
+
+    /// Whether every call that was told something has happened.
+    fn is_explained(&self, happened: &[bool]) -> bool {
+        let mut calls = self.calls.iter().zip(happened);
+        calls.all(|(call, happened)| *happened || call.told == Told::Unknown)
+    }
+
+    /// Lets one more call happen.
+    fn step(&mut self, place: &mut Place) -> Option<Place> {
+        let open = || self.calls.iter().zip(&place.happened).filter(|(_, it)| !**it);
+        // What begins after another has ended cannot happen before it.
+        let first_end = open().map(|(call, _)| call.ended).min()?;
+        while place.next < self.calls.len() {
+            let at = place.next;
+            place.next += 1;
+            let call = &self.calls[at];
+            if place.happened[at] || call.begun > first_end {
+                continue;
+            }
+            let Some(stream) = happen(&place.stream, call) else {
+                continue;
+            };
+            let mut happened = place.happened.clone();
+            happened[at] = true;
+            if self.failed.insert((happened.clone(), stream.clone())) {
+                return Some(Place {
+                    happened,
+                    stream,
+                    next: 0,
+                });
+            }
+        }
+        None
+    }
+
+    fn unexplained(&self) -> String {
+        let mut lines = vec![format!(
+            "no order explains these calls; {} of {} could be explained, without those marked with !:",
+            self.furthest.len(),
+            self.calls.len()
+        )];
+        for (at, call) in self.calls.iter().enumerate() {
+            let mark = if self.furthest.contains(&at) { ' ' } else { '!' };
+            let ended = match call.ended {
+                u64::MAX => "…".to_owned(),
+                ended => ended.to_string(),
+            };
+            lines.push(format!(
+                "{mark} {}..{ended} {:?} was told {:?}",
+                call.begun, call.call, call.told
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+/// The stream after `call` has happened to it, if it would be told so.
+fn happen(stream: &[u64], call: &Recorded) -> Option<Vec<u64>> {
+    let version = stream.len() as u64;
+    let (events, expected) = match &call.call {
+        Call::Append { events, expected } => (events, *expected),
+        Call::Read => {
+            let is_true = match &call.told {
+                Told::Version(read) => *read == version,
+                Told::Events(read) => read == stream,
+                _ => true,
+            };
+            return is_true.then(|| stream.to_vec());
+        }
+    };
+    let done = events
+        .last()
+        .and_then(|last| stream.iter().position(|event| event == last));
+    let (after, outcome) = match done {
+        Some(at) => (stream.to_vec(), Told::Appended(at as u64 + 1)),
+        None if !expected.accepts(eventstore_abstractions::Version::new(version)) => {
+            (stream.to_vec(), Told::Conflict(version))
+        }
+        None => {
+            let after = [stream, events].concat();
+            let version = after.len() as u64;
+            (after, Told::Appended(version))
+        }
+    };
+    (call.told == Told::Unknown || call.told == outcome).then_some(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use eventstore_abstractions::Version;
+
+    use super::*;
+
+    fn append(event: u64, expected: ExpectedVersion) -> Call {
+        Call::Append {
+            events: vec![event],
+            expected,
+        }
+    }
+
+    fn exact(version: u64) -> ExpectedVersion {
+        ExpectedVersion::Exact(Version::new(version))
+    }
+
+    /// A history of calls, of which each overlaps the one before it or not.
+    fn told(calls: &[(Call, bool, Told)]) -> Result<(), String> {
+        let history = History::starting_with(vec![]);
+        let mut open: Vec<(Begun, Told)> = Vec::new();
+        for (call, overlaps, told) in calls {
+            if !overlaps {
+                open.drain(..).for_each(|(begun, told)| history.end(begun, told));
+            }
+            open.push((history.begin(call.clone()), told.clone()));
+        }
+        open.drain(..).for_each(|(begun, told)| history.end(begun, told));
+        history.check()
+    }
+
+    #[test]
+    fn calls_one_after_the_other_are_explained() {
+        let calls = [
+            (append(1, exact(0)), false, Told::Appended(1)),
+            (append(2, exact(0)), false, Told::Conflict(1)),
+            (append(3, ExpectedVersion::StreamExists), false, Told::Appended(2)),
+            (Call::Read, false, Told::Events(vec![1, 3])),
+        ];
+        assert_eq!(told(&calls), Ok(()));
+    }
+
+    #[test]
+    fn two_winners_of_one_version_are_refused() {
+        let both = [
+            (append(1, exact(0)), false, Told::Appended(1)),
+            (append(2, exact(0)), true, Told::Appended(1)),
+        ];
+        assert!(told(&both).is_err());
+    }
+
+    #[test]
+    fn read_that_goes_back_in_time_is_refused() {
+        let calls = |overlaps| {
+            [
+                (append(1, ExpectedVersion::NoStream), false, Told::Appended(1)),
+                (Call::Read, overlaps, Told::Version(0)),
+            ]
+        };
+        assert_eq!(told(&calls(true)), Ok(()), "it may have been first");
+        assert!(told(&calls(false)).is_err());
+    }
+
+    #[test]
+    fn lost_append_is_refused() {
+        let calls = [
+            (append(1, ExpectedVersion::Any), false, Told::Appended(1)),
+            (append(2, ExpectedVersion::Any), false, Told::Appended(2)),
+            (Call::Read, false, Told::Events(vec![2])),
+        ];
+        assert!(told(&calls).is_err());
+    }
+
+    #[test]
+    fn unknown_outcome_may_come_later_or_never() {
+        let calls = |read: Vec<u64>| {
+            [
+                (append(1, ExpectedVersion::Any), false, Told::Unknown),
+                (append(2, ExpectedVersion::Any), false, Told::Appended(1)),
+                (Call::Read, false, Told::Events(vec![2])),
+                (Call::Read, false, Told::Events(read)),
+            ]
+        };
+        assert_eq!(told(&calls(vec![2])), Ok(()), "never");
+        assert_eq!(told(&calls(vec![2, 1])), Ok(()), "between the two reads");
+        assert!(told(&calls(vec![1, 2])).is_err(), "not before what was read");
+    }
+
+    #[test]
+    fn same_events_again_do_nothing() {
+        let calls = |second| {
+            [
+                (append(1, exact(0)), false, Told::Unknown),
+                (append(1, exact(0)), false, Told::Appended(1)),
+                (append(2, ExpectedVersion::Any), false, Told::Appended(second)),
+            ]
+        };
+        assert_eq!(told(&calls(2)), Ok(()));
+        assert!(told(&calls(3)).is_err(), "it was appended twice");
+    }
+
+    #[test]
+    fn conflict_must_name_a_version_that_there_was() {
+        let calls = |actual| {
+            [
+                (append(1, ExpectedVersion::Any), false, Told::Appended(1)),
+                (append(2, exact(5)), false, Told::Conflict(actual)),
+            ]
+        };
+        assert_eq!(told(&calls(1)), Ok(()));
+        assert!(told(&calls(0)).is_err());
+    }
+
+    #[test]
+    fn many_overlapping_calls_are_checked_quickly() {
+        let history = History::starting_with(vec![]);
+        for round in 0..40 {
+            let begun: Vec<_> = (0..4)
+                .map(|caller| history.begin(append(round * 4 + caller, exact(round))))
+                .collect();
+            for (caller, begun) in (0..).zip(begun) {
+                let told = match caller {
+                    2 => Told::Appended(round + 1),
+                    _ => Told::Conflict(round + 1),
+                };
+                history.end(begun, told);
+            }
+        }
+        assert_eq!((history.calls(), history.check()), (160, Ok(())));
+    }
+}

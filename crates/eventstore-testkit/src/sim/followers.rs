@@ -1,0 +1,235 @@
+//! Those who follow the log in a run: a subscription, a consumer, a projection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventstore_abstractions::{
+    Clock, Error, EventLog, EventStream, LogReadOptions, Position, Query, RecordedEvent, Result,
+    SubscribeOptions,
+};
+use eventstore_domain::consumer::{Consumer, ConsumerName, ConsumerOptions, RetryPolicy, handler_fn};
+use eventstore_domain::projection::{Projection, Projector, ProjectorOptions, View};
+use tokio::time::{sleep, timeout};
+
+use super::bugs::{self, Bug};
+use super::client::{can_be, kind};
+use super::plan::{Follower, RETAINED, STREAMS};
+use super::world::{World, stream_id};
+
+/// The pause before somebody who failed begins again.
+const PAUSE: Duration = Duration::from_millis(5);
+/// Simulated time after which somebody who follows has stopped for good.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who follows the log of a process.
+#[derive(Clone)]
+pub(super) struct Following {
+    pub(super) world: Arc<World>,
+    pub(super) process: usize,
+    pub(super) log: Arc<dyn EventLog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) bug: Option<Bug>,
+}
+
+impl Following {
+    /// Follows until it is dropped.
+    pub(super) async fn run(self, follower: Follower) {
+        loop {
+            let ended = match follower {
+                Follower::Nobody => return,
+                Follower::Subscription => self.subscribe().await,
+                Follower::Consumer => self.consume().await,
+                Follower::Projection => self.project().await,
+            };
+            if let Err(error) = ended {
+                self.world
+                    .trace
+                    .add(format!("{follower:?} of {}: {}", self.process, kind(&error)));
+                if !can_be(&error) {
+                    return self.world.wrong(format!("{follower:?} ends with {error:?}"));
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn subscribe(&self) -> Result<()> {
+        let seen = self.world.known().seen[self.process].len() as u64;
+        let options = SubscribeOptions::after(Position::new(seen));
+        let mut subscription = bugs::subscribe(&*self.log, options, self.bug);
+        while let Some(event) = subscription.next_event().await {
+            self.world.saw(self.process, &event?);
+        }
+        Ok(())
+    }
+
+    async fn consume(&self) -> Result<()> {
+        let options = ConsumerOptions::default()
+            .query(Query::category(stream_id(0).category()))
+            .partitions(1)
+            .lease(Duration::from_millis(200))
+            .balance(Duration::from_millis(50))
+            .checkpoint_every(2, Duration::from_millis(20))
+            .retry(RetryPolicy::attempts(3).pause(PAUSE))
+            .worker(format!("worker of {}", self.process))
+            .clock(Arc::clone(&self.clock));
+        let name = ConsumerName::new("simulated")?;
+        let consumer = Consumer::open(Arc::clone(&self.log), name, options).await?;
+        let (world, bug) = (Arc::clone(&self.world), self.bug);
+        let mut running = consumer.start(handler_fn(move |event| {
+            let world = Arc::clone(&world);
+            async move {
+                if bug == Some(Bug::CheckpointBeforeEffect) {
+                    // The effect happens when the checkpoint has long been stored.
+                    tokio::spawn(async move {
+                        sleep(PAUSE * 8).await;
+                        world.handled(&event);
+                    });
+                } else {
+                    world.handled(&event);
+                }
+                Ok(())
+            }
+        }));
+        running.ended().await
+    }
+
+    async fn project(&self) -> Result<()> {
+        self.projector().await?.start().ended().await
+    }
+
+    async fn projector(&self) -> Result<Projector> {
+        let options = ProjectorOptions::default()
+            .commit_events(4)
+            .clock(Arc::clone(&self.clock));
+        Projector::open(Arc::clone(&self.log), Counts, options).await
+    }
+
+    /// Lets all kinds of followers come to the end of the log, and checks what they have done.
+    pub(super) async fn drain(&self) {
+        for follower in [Follower::Subscription, Follower::Consumer, Follower::Projection] {
+            let following = tokio::spawn(self.clone().run(follower));
+            let drained = async {
+                match follower {
+                    Follower::Subscription => self.drain_subscription().await,
+                    Follower::Consumer => self.drain_consumer().await,
+                    _ => self.drain_projection().await,
+                }
+            };
+            match timeout(PATIENCE, drained).await {
+                Ok(Ok(())) => {}
+                Ok(Err(what)) => self.world.wrong(what),
+                Err(_) => self
+                    .world
+                    .wrong(format!("{follower:?} does not come to the end of the log")),
+            }
+            following.abort();
+        }
+    }
+
+    async fn drain_subscription(&self) -> std::result::Result<(), String> {
+        loop {
+            let (seen, all) = {
+                let known = self.world.known();
+                (known.seen[self.process].len(), known.log.len())
+            };
+            if seen >= all {
+                return Ok(());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn drain_consumer(&self) -> std::result::Result<(), String> {
+        let events = self.kept().await.map_err(|error| format!("{error:?}"))?;
+        while !self.has_handled(&events) {
+            sleep(PAUSE).await;
+        }
+        // Each stream comes in order the first time.
+        let known = self.world.known();
+        let place = |event: &RecordedEvent| known.handled.iter().position(|id| *id == event.message.id());
+        for stream in (0..STREAMS).map(stream_id) {
+            let places = events.iter().filter(|event| event.stream == stream).map(place);
+            if !places.is_sorted() {
+                return Err(format!("a consumer has handled events of {stream} out of order"));
+            }
+        }
+        Ok(())
+    }
+
+    fn has_handled(&self, events: &[RecordedEvent]) -> bool {
+        let known = self.world.known();
+        let mut ids = events.iter().map(|event| event.message.id());
+        ids.all(|id| known.handled_ids.contains(&id))
+    }
+
+    async fn drain_projection(&self) -> std::result::Result<(), String> {
+        self.check_projection()
+            .await
+            .map_err(|error| format!("{error:?}"))?
+    }
+
+    async fn check_projection(&self) -> Result<std::result::Result<(), String>> {
+        let events = self.kept().await?;
+        let reader = self.projector().await?.reader();
+        reader.wait_for(self.log.head().await?).await?;
+        for stream in (0..RETAINED).map(stream_id) {
+            let there = events.iter().filter(|event| event.stream == stream).count() as u64;
+            let counted: u64 = reader.get_json(stream.id()).await?.unwrap_or(0);
+            if counted != there {
+                return Ok(Err(format!(
+                    "a projection has counted {counted} of {there} events of {stream}"
+                )));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// The events that nothing is removed of.
+    async fn kept(&self) -> Result<Vec<RecordedEvent>> {
+        let query = Query::category(stream_id(0).category());
+        let events: EventStream = self.log.read_all(LogReadOptions::forward().query(query));
+        events.collect().await
+    }
+}
+
+impl World {
+    /// Notes what a consumer has handled.
+    pub(super) fn handled(&self, event: &RecordedEvent) {
+        let checked = {
+            let mut known = self.known();
+            let id = event.message.id();
+            if known.handled_ids.insert(id) {
+                known.handled.push(id);
+            }
+            known.check_event(event)
+        };
+        self.report(checked);
+    }
+}
+
+/// Counts the events of each stream.
+struct Counts;
+
+#[async_trait]
+impl Projection for Counts {
+    fn name(&self) -> &str {
+        "counts"
+    }
+
+    fn query(&self) -> Query {
+        Query::category(stream_id(0).category())
+    }
+
+    async fn apply(&self, event: &RecordedEvent, view: &mut View<'_>) -> Result<()> {
+        let key = event.stream.id();
+        let count: u64 = view.get_json(key).await?.unwrap_or(0);
+        view.put_json(key, &(count + 1))
+    }
+}
+
+/// Whether a read of damaged data ended as it may.
+pub(super) fn is_reported(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { .. } | Error::CannotOpen { .. })
+}

@@ -1,0 +1,327 @@
+//! What a run does, made from its seed: who does what, what goes wrong, and when the power is cut.
+
+use fastrand::Rng;
+
+use super::bugs::Bug;
+use super::engine::Faults;
+
+/// Streams that all events of are kept, and behind them one that has a retention.
+pub(super) const STREAMS: usize = 3;
+/// The stream of which not all is kept.
+pub(super) const RETAINED: usize = 2;
+/// The events that are kept of it.
+pub(super) const KEPT: u64 = 4;
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) bug: Option<Bug>,
+    /// Processes that write to the same data; with more than one the engine says that it is shared.
+    pub(super) processes: usize,
+    /// How far the clock of the second process is ahead.
+    pub(super) skew_ms: i64,
+    pub(super) cached_streams: usize,
+    pub(super) faults: Faults,
+    pub(super) epochs: Vec<Epoch>,
+}
+
+/// What happens between one start of the processes and the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Epoch {
+    /// The power is cut after so many operations of the engine, or everything is closed in order.
+    pub(super) cut_after: Option<u64>,
+    /// Who follows the log in each process.
+    pub(super) followers: Vec<Follower>,
+    /// What each client does.
+    pub(super) clients: Vec<Vec<Step>>,
+}
+
+/// Who follows the log in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follower {
+    Nobody,
+    Subscription,
+    Consumer,
+    Projection,
+}
+
+/// One step of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) what: What,
+    /// The call is dropped after so long, wherever it is.
+    pub(super) give_up_after_ms: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Append(Append),
+    AppendAll {
+        events: usize,
+        is_conditional: bool,
+        is_durable: bool,
+    },
+    /// Appends the events of the client's last append whose outcome is not known once more.
+    Retry,
+    Read {
+        stream: usize,
+        page_size: usize,
+    },
+    Version {
+        stream: usize,
+    },
+    ReadLog {
+        page_size: usize,
+    },
+    Snapshot {
+        stream: usize,
+    },
+    Hold(Hold),
+    /// Appends in the session that was kept.
+    UseHeld {
+        events: usize,
+    },
+    Retain,
+    Scavenge {
+        events: u64,
+    },
+    Jump {
+        ms: i64,
+    },
+    Pause {
+        ms: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Append {
+    pub(super) stream: usize,
+    pub(super) events: usize,
+    pub(super) expected: Expected,
+    pub(super) is_durable: bool,
+    /// The events have this idempotency id, and new message ids each time.
+    pub(super) command: Option<usize>,
+    /// Their message ids tell a time that has long passed.
+    pub(super) has_old_ids: bool,
+}
+
+/// What an append expects, seen from what its client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Any,
+    NoStream,
+    StreamExists,
+    /// The version that was seen last.
+    Seen,
+    /// The one behind it.
+    Next,
+}
+
+/// A session that is opened, and what is done in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    pub(super) stream: usize,
+    pub(super) timeout_ms: u64,
+    pub(super) appends: usize,
+    pub(super) pause_ms: u64,
+    pub(super) renews: bool,
+    pub(super) end: HoldEnd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HoldEnd {
+    Close,
+    Drop,
+    /// It is kept, to be used when it may be over.
+    Keep,
+}
+
+impl Plan {
+    pub(super) fn of(seed: u64, bug: Option<Bug>) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let processes = if rng.u8(..4) == 0 { 2 } else { 1 };
+        let often = |rng: &mut Rng, most| if rng.bool() { rng.u16(..most) } else { 0 };
+        let faults = Faults {
+            delay: often(&mut rng, 600),
+            longest_delay_ms: rng.u64(1..30),
+            fail_before: often(&mut rng, 80),
+            fail_after: often(&mut rng, 80),
+            straggle: often(&mut rng, 60),
+            fail_read: often(&mut rng, 40),
+        };
+        let epochs = (0..rng.usize(1..=4))
+            .map(|_| Epoch::random(&mut rng, processes))
+            .collect();
+        Self {
+            seed,
+            bug,
+            processes,
+            skew_ms: if rng.bool() { 0 } else { rng.i64(-80..80) },
+            cached_streams: if rng.bool() { 1 } else { 100 },
+            faults,
+            epochs,
+        }
+    }
+
+    /// How much there is of it.
+    pub(super) fn size(&self) -> usize {
+        let clients = self.epochs.iter().flat_map(|epoch| &epoch.clients);
+        self.epochs.len() + clients.map(Vec::len).sum::<usize>()
+    }
+}
+
+impl Epoch {
+    fn random(rng: &mut Rng, processes: usize) -> Self {
+        let mood = Mood::random(rng);
+        let mut clients = Vec::new();
+        for _ in 0..rng.usize(1..=4) {
+            let steps = rng.usize(1..=14);
+            clients.push((0..steps).map(|_| Step::random(rng, mood)).collect());
+        }
+        let followers = (0..processes).map(|_| match rng.u8(..8) {
+            0 => Follower::Nobody,
+            1..4 => Follower::Subscription,
+            4..6 => Follower::Consumer,
+            _ => Follower::Projection,
+        });
+        Self {
+            followers: followers.collect(),
+            clients,
+            cut_after: (rng.u8(..3) > 0).then(|| rng.u64(1..250)),
+        }
+    }
+}
+
+/// What there is most of in an epoch: some bugs need several things of a kind in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    Everything,
+    Sessions,
+    Scavenges,
+}
+
+impl Mood {
+    fn random(rng: &mut Rng) -> Self {
+        match rng.u8(..4) {
+            0 => Self::Sessions,
+            1 => Self::Scavenges,
+            _ => Self::Everything,
+        }
+    }
+}
+
+impl Step {
+    fn random(rng: &mut Rng, mood: Mood) -> Self {
+        let give_up_after_ms = (rng.u8(..12) == 0).then(|| rng.u64(..20));
+        let what = match mood {
+            Mood::Sessions if rng.bool() => What::random_of_sessions(rng),
+            Mood::Scavenges if rng.bool() => What::random_of_scavenges(rng),
+            _ => What::random(rng),
+        };
+        Self {
+            what,
+            give_up_after_ms,
+        }
+    }
+}
+
+impl What {
+    fn random(rng: &mut Rng) -> Self {
+        let stream = rng.usize(..STREAMS);
+        let page_size = rng.usize(1..12);
+        match rng.u8(..100) {
+            0..38 => Self::Append(Append::random(rng)),
+            38..46 => Self::AppendAll {
+                events: rng.usize(1..3),
+                is_conditional: rng.bool(),
+                is_durable: rng.bool(),
+            },
+            46..54 => Self::Retry,
+            54..62 => Self::Read { stream, page_size },
+            62..66 => Self::Version { stream },
+            66..70 => Self::ReadLog { page_size },
+            70..74 => Self::Snapshot { stream },
+            74..82 => Self::Hold(Hold::random(rng)),
+            82..88 => Self::UseHeld {
+                events: rng.usize(1..3),
+            },
+            88..90 => Self::Retain,
+            90..93 => Self::Scavenge {
+                events: rng.u64(1..40),
+            },
+            93..95 => Self::Jump {
+                ms: rng.i64(-200..200),
+            },
+            _ => Self::Pause { ms: rng.u64(1..60) },
+        }
+    }
+}
+
+impl What {
+    fn random_of_sessions(rng: &mut Rng) -> Self {
+        match rng.u8(..10) {
+            0..3 => Self::Hold(Hold::random(rng)),
+            3..6 => Self::UseHeld { events: 1 },
+            6..8 => Self::Jump {
+                ms: rng.i64(-300..300),
+            },
+            _ => Self::Append(Append {
+                expected: Expected::Any,
+                ..Append::random(rng)
+            }),
+        }
+    }
+
+    fn random_of_scavenges(rng: &mut Rng) -> Self {
+        match rng.u8(..8) {
+            0 => Self::Retain,
+            1..3 => Self::Scavenge {
+                events: rng.u64(1..40),
+            },
+            _ => Self::Append(Append {
+                stream: RETAINED,
+                command: None,
+                ..Append::random(rng)
+            }),
+        }
+    }
+}
+
+impl Append {
+    fn random(rng: &mut Rng) -> Self {
+        let stream = rng.usize(..STREAMS);
+        Self {
+            stream,
+            events: rng.usize(1..4),
+            expected: match rng.u8(..12) {
+                0 => Expected::NoStream,
+                1 => Expected::StreamExists,
+                2 => Expected::Next,
+                3..8 => Expected::Seen,
+                _ => Expected::Any,
+            },
+            is_durable: rng.u8(..3) > 0,
+            // What was removed is not recognised any more, so that there are none in that stream.
+            command: (stream != RETAINED && rng.u8(..4) == 0).then(|| rng.usize(..3)),
+            has_old_ids: rng.u8(..6) == 0,
+        }
+    }
+}
+
+impl Hold {
+    fn random(rng: &mut Rng) -> Self {
+        Self {
+            stream: rng.usize(..STREAMS),
+            timeout_ms: rng.u64(10..150),
+            appends: rng.usize(..3),
+            pause_ms: rng.u64(..60),
+            renews: rng.u8(..3) == 0,
+            end: match rng.u8(..4) {
+                0 => HoldEnd::Close,
+                1 => HoldEnd::Drop,
+                _ => HoldEnd::Keep,
+            },
+        }
+    }
+}
