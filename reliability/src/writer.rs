@@ -102,7 +102,7 @@ async fn append_until_end(shared: Arc<Shared>) {
     loop {
         let done = shared.done.load(Ordering::Relaxed);
         let is_enough = match &shared.orders.until {
-            Until::Killed => false,
+            Until::Killed | Until::Steady => false,
             Until::Appended(count) => done >= *count,
             Until::Failed { warm_up, more, .. } => {
                 shared.failed.load(Ordering::Relaxed) || done >= warm_up + more
