@@ -5,7 +5,7 @@ use eventstore_testkit::sim::{self, Bug};
 /// Seeds of each run of the tests.
 const SEEDS: u64 = 1_500;
 /// Seeds within which every planted bug is found.
-const SEEDS_PER_BUG: u64 = 600;
+const SEEDS_PER_BUG: u64 = 2_000;
 /// Seeds that have found a bug of the store, which was mended since.
 const REGRESSIONS: [u64; 2] = [
     // A retry that overlapped a commit of unknown outcome was told that its id had other content.
