@@ -33,6 +33,14 @@ pub(crate) fn command(backend: Backend, path: &Path, ledger: &Ledger, rest: &[&O
     command
 }
 
+/// One that nobody waits for any more must not go on by itself.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Writer {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command

@@ -266,7 +266,11 @@ impl Worker {
                 prepend(&mut self.waiting, growing.requests);
                 if let Err(error) = landed.outcome {
                     if error.is_outcome_unknown() {
-                        self.unsettled.extend(landed.plan.changed().cloned());
+                        for name in landed.plan.changed() {
+                            if !self.unsettled.contains(name) {
+                                self.unsettled.push(name.clone());
+                            }
+                        }
                     }
                     tracing::warn!(error = %error, requests = landed.requests.len(), "a commit failed");
                     fail(landed.requests, error);
