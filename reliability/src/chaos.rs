@@ -152,7 +152,7 @@ impl Writers {
         killed.kill(&mut ledger);
         let mut next = self.writer(&ledger);
         next.acknowledged = killed.acknowledged;
-        next.failures = killed.failures;
+        next.failures = std::mem::take(&mut killed.failures);
         self.running.push((next, ledger));
     }
 
