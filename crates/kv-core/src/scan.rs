@@ -1,5 +1,7 @@
 //! Reading a key range, page by page.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 /// Entries of a page unless the scan says otherwise.
@@ -203,6 +205,36 @@ pub struct PageBuilder {
     entries: Vec<Entry>,
     bytes: usize,
     full: bool,
+}
+
+impl Page {
+    /// The page of `scan` where all entries are in a map in memory.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    ///
+    /// use kv_core::{Bytes, Page, Scan};
+    ///
+    /// let entries = ["a", "b", "c"].map(|key| (Bytes::from(key), Bytes::from("v")));
+    /// let page = Page::of_map(&BTreeMap::from(entries), Scan::range("a", "c").reverse());
+    /// assert_eq!(page.entries.len(), 2);
+    /// assert_eq!(page.entries[0].key, "b");
+    /// ```
+    #[must_use]
+    pub fn of_map(entries: &BTreeMap<Bytes, Bytes>, scan: Scan) -> Self {
+        let mut page = PageBuilder::new(scan.clone());
+        // `BTreeMap::range` panics on a range that ends before it begins.
+        if !scan.is_empty() {
+            let mut range = entries.range::<[u8], _>(scan.bounds());
+            let mut push = |(key, value): (&Bytes, &Bytes)| page.push(key.clone(), value.clone());
+            // `all` stops at the first entry after which the page is full.
+            let _exhausted = match scan.direction {
+                Direction::Forward => range.all(&mut push),
+                Direction::Reverse => range.rev().all(&mut push),
+            };
+        }
+        page.finish()
+    }
 }
 
 impl PageBuilder {

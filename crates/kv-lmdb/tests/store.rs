@@ -396,20 +396,10 @@ async fn increment(store: &Store) {
     }
 }
 
-/// Its files are open and can still be written, and whatever is written to them is lost.
 #[cfg(unix)]
 #[tokio::test]
 async fn commit_into_a_removed_directory_is_not_acknowledged() {
     let dir = tempfile::tempdir().expect("temp dir");
     let store = Store::open(dir.path()).await.expect("open");
-    let commit = async || {
-        store
-            .commit(Batch::new().put("k", "v"), Durability::Durable)
-            .await
-    };
-    assert_eq!(commit().await.expect("there"), Outcome::Applied);
-    std::fs::remove_dir_all(dir.path()).expect("removed");
-    let first = commit().await.expect_err("gone");
-    assert!(first.is_outcome_unknown(), "{first:?}");
-    assert!(matches!(commit().await, Err(Error::Unavailable { .. })));
+    eventstore_testkit::kv::removed::check(&store, dir.path()).await;
 }

@@ -32,10 +32,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use kv_core::{
-    Batch, Bytes, Capabilities, Direction, Durability, Error, KeyValueStore, Outcome, Page, PageBuilder,
-    Result, Scan,
-};
+use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan};
 use parking_lot::RwLock;
 
 /// A key-value store in memory.
@@ -104,7 +101,7 @@ impl KeyValueStore for Store {
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
-        self.read(|entries| page(entries, scan))
+        self.read(|entries| Page::of_map(entries, scan))
     }
 
     async fn commit(&self, batch: Batch, _durability: Durability) -> Result<Outcome> {
@@ -120,21 +117,6 @@ impl KeyValueStore for Store {
         drop(entries);
         Ok(())
     }
-}
-
-fn page(entries: &Entries, scan: Scan) -> Page {
-    let mut page = PageBuilder::new(scan.clone());
-    // `BTreeMap::range` panics on a range that ends before it begins.
-    if !scan.is_empty() {
-        let mut range = entries.range::<[u8], _>(scan.bounds());
-        let mut push = |(key, value): (&Bytes, &Bytes)| page.push(key.clone(), value.clone());
-        // `all` stops at the first entry after which the page is full.
-        let _exhausted = match scan.direction {
-            Direction::Forward => range.all(&mut push),
-            Direction::Reverse => range.rev().all(&mut push),
-        };
-    }
-    page.finish()
 }
 
 fn apply(entries: &mut Entries, batch: Batch) -> Outcome {

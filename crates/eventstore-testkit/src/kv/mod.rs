@@ -23,7 +23,8 @@
 //!
 //! Every case is a test of its own on a multi-threaded runtime. A case that a store's [`Capabilities`]
 //! rule out says so on standard error. What the suite cannot show from inside the process stays with
-//! each backend's own tests: that a durable commit survives a killed process ([`killed::check`]) and a power cut.
+//! each backend's own tests: that a durable commit survives a killed process ([`killed::check`]) and a power cut, and that nothing is acknowledged
+//! once the directory was removed ([`removed::check`]).
 //!
 //! The functions in the modules below are the cases. They are public for their docs, which say what
 //! each checks; the macro calls them.
@@ -44,6 +45,7 @@ pub mod model;
 pub mod pages;
 pub mod races;
 pub mod reads;
+pub mod removed;
 pub mod reopen;
 pub mod scans;
 mod support;

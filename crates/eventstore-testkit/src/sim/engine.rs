@@ -12,10 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fastrand::Rng;
-use kv_core::{
-    Batch, Bytes, Capabilities, Direction, Durability, Error, KeyValueStore, Outcome, Page, PageBuilder,
-    Result, Scan,
-};
+use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -411,7 +408,7 @@ impl KeyValueStore for Engine {
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
-        self.read("scan", |entries| page(entries, scan)).await
+        self.read("scan", |entries| Page::of_map(entries, scan)).await
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
@@ -460,18 +457,4 @@ impl State {
             false => self.delay(),
         }
     }
-}
-
-fn page(entries: &Entries, scan: Scan) -> Page {
-    let mut page = PageBuilder::new(scan.clone());
-    // A range that ends before it begins is no range of a map.
-    if !scan.is_empty() {
-        let mut range = entries.range::<[u8], _>(scan.bounds());
-        let mut push = |(key, value): (&Bytes, &Bytes)| page.push(key.clone(), value.clone());
-        let _exhausted = match scan.direction {
-            Direction::Forward => range.all(&mut push),
-            Direction::Reverse => range.rev().all(&mut push),
-        };
-    }
-    page.finish()
 }
