@@ -41,6 +41,19 @@ pub(crate) fn shared_errors(error: EngineError) -> impl Fn() -> Error {
     move || repeated(&error)
 }
 
+/// The error of the engine for a failure that was found while something was derived from what it has.
+pub(crate) fn engine_error(error: Error) -> EngineError {
+    match error {
+        Error::ProviderClosed => EngineError::Closed,
+        Error::Corrupt { reason, source } => EngineError::Corrupt { reason, source },
+        Error::Unavailable { reason, source } => EngineError::Unavailable { reason, source },
+        other => EngineError::Unavailable {
+            reason: error_chain(&other),
+            source: None,
+        },
+    }
+}
+
 /// The same failure of the engine once more, for each request that it hits. Its sources become one text.
 pub(crate) fn repeated(error: &Error) -> Error {
     match error {

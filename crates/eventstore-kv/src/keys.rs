@@ -38,6 +38,7 @@ enum Space {
     TypePostings = 0x19,
     CategoryPostings = 0x1a,
     ScavengeCursor = 0x1b,
+    Settled = 0x1c,
     State = 0x20,
 }
 
@@ -162,6 +163,23 @@ pub(crate) fn scavenge_cursor(database: &Database) -> Bytes {
     Key::in_database(Space::ScavengeCursor, database, 0).done()
 }
 
+/// Says up to where what is derived of a database's log is stored.
+pub(crate) fn settled(database: &Database) -> Bytes {
+    Key::in_database(Space::Settled, database, 0).done()
+}
+
+/// Up to where all databases are settled.
+pub(crate) fn all_settled() -> Scan {
+    Scan::prefix(Key::new(Space::Settled, 0).done())
+}
+
+/// Whether the record under `key` can be derived from the log, or says how long that is.
+pub(crate) fn is_derived(key: &[u8]) -> bool {
+    [Space::DatabaseHead, Space::StreamHead, Space::Run]
+        .iter()
+        .any(|space| key.first() == Some(&(*space as u8)))
+}
+
 /// The runs of a stream that end with a version from `first` to `last`, both included. As runs are kept under the
 /// last of their versions, the first of these has `first` in it.
 pub(crate) fn runs(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
@@ -250,8 +268,8 @@ pub(crate) fn database_heads() -> Scan {
     Scan::prefix(Key::new(Space::DatabaseHead, 0).done())
 }
 
-/// The database whose head has the key.
-pub(crate) fn database_of_head(key: &[u8]) -> Option<Database> {
+/// The database whose head, or whose settled position, has the key.
+pub(crate) fn database_of(key: &[u8]) -> Option<Database> {
     let name = key.get(1..)?.strip_suffix(&[END])?;
     Database::new(std::str::from_utf8(name).ok()?).ok()
 }
@@ -274,6 +292,7 @@ pub(crate) enum Kind {
     StreamHead,
     Snapshot,
     Lease,
+    Settled,
     Other,
 }
 
@@ -284,6 +303,7 @@ pub(crate) fn kind(key: &[u8]) -> Kind {
         (Space::StreamHead, Kind::StreamHead),
         (Space::Snapshot, Kind::Snapshot),
         (Space::Lease, Kind::Lease),
+        (Space::Settled, Kind::Settled),
     ];
     let found = kinds
         .iter()
@@ -362,6 +382,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(byte) if byte == Space::ScavengeCursor as u8 => {
             named("the scavenge cursor of database", 1, nothing)
         }
+        Some(byte) if byte == Space::Settled as u8 => named("the settled position of database", 1, nothing),
         Some(byte) if byte == Space::TagPostings as u8 => {
             named("the postings of database and tag", 2, position)
         }

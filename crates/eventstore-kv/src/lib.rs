@@ -31,6 +31,7 @@
 
 mod clock;
 mod copy;
+mod derived;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use crate::SystemClock;
 ///     .max_cached_streams(10_000)
 ///     .max_queued_writes(256)
 ///     .stream_cache_bytes(128 << 20)
+///     .max_deferred_bytes(64 << 20)
 ///     .clock(Arc::new(SystemClock)); // tests inject one of their own
 /// ```
 #[derive(Clone, Debug)]
@@ -32,6 +33,10 @@ pub struct Options {
     pub stream_cache_bytes: usize,
     /// Writes that may wait for the sequencer; 1,024 unless set. Further ones wait before they are queued.
     pub max_queued_writes: usize,
+    /// Bytes of records that are kept in memory because the log says the same, until there is time to write them; 32 MiB
+    /// unless set, 0 for none. They are derived from the log again when the store is opened after a crash, which takes
+    /// longer the more there are. An engine that other processes write to has no such records.
+    pub max_deferred_bytes: usize,
     pub(crate) threads: Threads,
 }
 
@@ -76,6 +81,15 @@ impl Options {
         }
     }
 
+    /// Sets how many bytes of records may wait in memory until there is time to write them; 0 for none.
+    #[must_use]
+    pub fn max_deferred_bytes(self, bytes: usize) -> Self {
+        Self {
+            max_deferred_bytes: bytes,
+            ..self
+        }
+    }
+
     /// Runs everything as tasks of the runtime on which the provider is opened, and no thread beside it: for tests with
     /// simulated time, which must see all that happens. Writes are slower so.
     ///
@@ -99,6 +113,7 @@ impl Default for Options {
             max_cached_streams: 100_000,
             stream_cache_bytes: 64 << 20,
             max_queued_writes: 1_024,
+            max_deferred_bytes: 32 << 20,
             threads: Threads::Own,
         }
     }

@@ -9,6 +9,7 @@ use eventstore_abstractions::{
 };
 use kv_core::{Batch, Durability, KeyValueStore, Outcome, Scan};
 
+use crate::derived::Engine;
 use crate::error::open_error;
 use crate::log::{Core, Log};
 use crate::options::Options;
@@ -87,10 +88,11 @@ impl Provider {
         if !capabilities.shared {
             end_all_sessions(engine.as_ref()).await.map_err(open_error)?;
         }
-        let reader = Reader::new(Arc::clone(&engine), &options);
+        let engine = Engine::open(engine, options.max_deferred_bytes).await?;
+        let reader = Reader::new(engine.store(), &options);
         let tails = Arc::new(Tails::new());
         let sequencer = Sequencer::start(
-            Arc::clone(&engine),
+            engine.clone(),
             reader.clone(),
             Arc::clone(&tails),
             &options,
@@ -99,7 +101,7 @@ impl Provider {
         let core = Core {
             sequencer,
             tails,
-            engine,
+            engine: engine.store(),
             reader,
             clock: options.clock,
             capabilities,

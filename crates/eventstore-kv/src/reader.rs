@@ -306,8 +306,13 @@ impl Reader {
                 (found.map(|entry| entry.last_version()), events)
             }
         };
+        // An entry can be seen before the append that wrote it is at its end; then it has not happened yet.
+        let reached = match last {
+            Some(_) => self.stream_head(database, stream).await?.version,
+            None => 0,
+        };
         // An id whose event was removed is not known any more.
-        let event = match last {
+        let event = match last.filter(|last| *last <= reached) {
             Some(last) => self.event(database, stream, Version::new(last)).await?,
             None => None,
         };

@@ -14,6 +14,7 @@ use kv_core::KeyValueStore;
 
 pub use options::{Copied, CopyOptions, CopyProgress, CopyStep};
 
+use crate::derived;
 use crate::record::Heads;
 use records::Side;
 use target::{Begun, Copying};
@@ -92,7 +93,10 @@ pub async fn copy_with(
     options: CopyOptions,
 ) -> Result<Copied> {
     let (source, target) = (Side::source(source), Side::target(target));
-    let heads = source.heads_of_store().await?;
+    source.check().await?;
+    // A store that was not closed may not have all of its records yet.
+    derived::settle(source.engine).await.map_err(|error| source.of(error))?;
+    let heads = source.heads().await?;
     match target::begun(&target).await? {
         Begun::Finished => {
             if target.heads().await? != heads {

@@ -45,8 +45,8 @@ impl<'a> Side<'a> {
         Self { name, engine }
     }
 
-    /// Makes sure that the engine holds a store of our layout, and says how that store is.
-    pub(super) async fn heads_of_store(&self) -> Result<Heads> {
+    /// Makes sure that the engine holds a store of our layout.
+    pub(super) async fn check(&self) -> Result<()> {
         let format = self.engine.get(&keys::format()).await;
         let Some(format) = format.map_err(|error| self.failed(error))? else {
             return Err(cannot_open(format!(
@@ -54,8 +54,7 @@ impl<'a> Side<'a> {
                 self.name
             )));
         };
-        check_layout(&format).map_err(|error| self.of(error))?;
-        self.heads().await
+        check_layout(&format).map_err(|error| self.of(error))
     }
 
     /// Where the databases of the store end.
@@ -74,7 +73,7 @@ impl<'a> Side<'a> {
                 heads.positions = heads.positions.wrapping_add(head.position);
                 heads.revisions = heads.revisions.wrapping_add(head.revision);
                 hash(&entry);
-                let Some(database) = keys::database_of_head(&entry.key) else {
+                let Some(database) = keys::database_of(&entry.key) else {
                     let no_name = record::contradiction(&entry.key, "its key has no name of a database");
                     return Err(self.of(no_name));
                 };
@@ -89,11 +88,13 @@ impl<'a> Side<'a> {
         Ok(heads)
     }
 
-    /// A page of records, each of which is what was written. Leases are left out: sessions do not move.
+    /// A page of records, each of which is what was written. Leases are left out, as sessions do not move, and so is what
+    /// says up to where records are derived: all are.
     pub(super) async fn page(&self, scan: Scan) -> Result<Page> {
         let page = self.engine.scan(scan).await;
         let mut page = page.map_err(|error| self.failed(error))?;
-        page.entries.retain(|entry| keys::kind(&entry.key) != Kind::Lease);
+        let moves = |entry: &Entry| !matches!(keys::kind(&entry.key), Kind::Lease | Kind::Settled);
+        page.entries.retain(moves);
         for entry in &page.entries {
             record::check(&entry.key, &entry.value).map_err(|error| self.of(error))?;
         }

@@ -74,7 +74,7 @@ impl NewBlock {
             id: stream.id(),
             last_version: last_version.get(),
             events,
-            run: if fields.len() < MAX_COPIED_BYTES {
+            run: if run.is_copied() {
                 PlaceRecord::Copied(fields)
             } else {
                 PlaceRecord::Stored(fields.len() as u64)

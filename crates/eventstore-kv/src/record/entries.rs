@@ -122,6 +122,12 @@ pub(crate) struct ScavengeCursor {
     pub(crate) position: u64,
 }
 
+/// Up to where what is derived of a database's log is stored; see [`crate::derived`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct Settled {
+    pub(crate) position: u64,
+}
+
 impl Record<'_> for StoreFormat {}
 impl Record<'_> for UnfinishedCopy {}
 impl Record<'_> for DatabaseHead {}
@@ -130,3 +136,4 @@ impl Record<'_> for Lease {}
 impl Record<'_> for MessageEntry {}
 impl Record<'_> for IdempotencyEntry {}
 impl Record<'_> for ScavengeCursor {}
+impl Record<'_> for Settled {}

@@ -9,6 +9,7 @@ use eventstore_abstractions::{
 };
 use uuid::Uuid;
 
+use super::block::MAX_COPIED_BYTES;
 use super::message::{Encoded, MessageRecord};
 use super::{Damage, FORMAT, body_of, borrow_fields, encode_fields, seal_body};
 use crate::keys;
@@ -88,6 +89,11 @@ impl EncodedRun {
         &self.body[1..]
     }
 
+    /// Whether it stands in the log as a copy.
+    pub(crate) fn is_copied(&self) -> bool {
+        self.fields().len() < MAX_COPIED_BYTES
+    }
+
     pub(crate) fn seal(self, key: &[u8]) -> Bytes {
         seal_body(key, self.body)
     }
@@ -124,6 +130,11 @@ impl Run {
             is_whole: true,
             fields,
         })
+    }
+
+    /// The record of it under `key`.
+    pub(crate) fn seal(&self, key: &[u8]) -> Bytes {
+        seal_body(key, [&[FORMAT][..], &self.fields].concat())
     }
 
     /// The version of the first event that is left.

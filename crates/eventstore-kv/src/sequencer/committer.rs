@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use eventstore_abstractions::Result;
 use futures_util::FutureExt;
-use kv_core::{Batch, Durability, Error, KeyValueStore, Outcome, blocking};
+use kv_core::{Batch, Durability, Error, Outcome, blocking};
 use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 
 use super::group::Group;
 use super::plan::{Done, Plan};
 use super::request::Request;
+use crate::derived::{Derivation, Engine};
 
 /// How long the sequencer sleeps at a time while a commit is under way. Requests do not wake it then: to be woken for
 /// each costs more than to decide it. A sync takes a few times as long on a fast disk.
@@ -37,7 +38,7 @@ pub(super) struct Landed {
 /// A thread that commits; it ends with this handle.
 #[derive(Debug)]
 pub(super) struct Committer {
-    engine: Arc<dyn KeyValueStore>,
+    engine: Engine,
     shared: Arc<Shared>,
     /// The thread is started when it is first needed: a store with one client at a time never does.
     is_started: bool,
@@ -64,7 +65,7 @@ struct Slot {
 }
 
 impl Committer {
-    pub(super) fn new(engine: Arc<dyn KeyValueStore>) -> Self {
+    pub(super) fn new(engine: Engine) -> Self {
         Self {
             engine,
             shared: Arc::default(),
@@ -110,22 +111,22 @@ impl Committer {
 
     /// Commits on the calling thread; nothing may fly.
     pub(super) async fn commit(&self, group: Group) -> Landed {
-        let (flight, batch, durability) = Flight::of(group);
-        flight.landed(commit(&*self.engine, batch, durability).await)
+        let (flight, changes) = Flight::of(group);
+        flight.landed(commit(&self.engine, changes).await)
     }
 
     fn start(&mut self) -> kv_core::Result<()> {
         if self.is_started {
             return Ok(());
         }
-        let (shared, engine) = (Arc::clone(&self.shared), Arc::clone(&self.engine));
+        let (shared, engine) = (Arc::clone(&self.shared), self.engine.clone());
         let runtime = Handle::current();
         thread::Builder::new()
             .name("event-committer".to_owned())
             .spawn(move || {
                 blocking::allow_on_this_thread();
-                while let Some((flight, batch, durability)) = shared.take_off() {
-                    let outcome = runtime.block_on(commit(&*engine, batch, durability));
+                while let Some((flight, changes)) = shared.take_off() {
+                    let outcome = runtime.block_on(commit(&engine, changes));
                     shared.land(flight.landed(outcome));
                 }
             })
@@ -144,7 +145,7 @@ impl Drop for Committer {
 
 impl Shared {
     /// Waits for a group that may take off; `None` when there will be none.
-    fn take_off(&self) -> Option<(Flight, Batch, Durability)> {
+    fn take_off(&self) -> Option<(Flight, Changes)> {
         let mut slot = self.slot.lock();
         loop {
             if slot.is_over {
@@ -153,9 +154,9 @@ impl Shared {
             if !slot.is_stopped
                 && let Some(group) = slot.ready.take()
             {
-                let (flight, batch, durability) = Flight::of(group);
+                let (flight, changes) = Flight::of(group);
                 slot.flying = Some(Arc::clone(&flight.plan));
-                return Some((flight, batch, durability));
+                return Some((flight, changes));
             }
             self.filled.wait(&mut slot);
         }
@@ -171,6 +172,9 @@ impl Shared {
     }
 }
 
+/// What a plan changes: a batch, what it leads to, and how durable it must be.
+type Changes = (Batch, Vec<Derivation>, Durability);
+
 /// A group that is being committed.
 struct Flight {
     plan: Arc<Plan>,
@@ -179,18 +183,18 @@ struct Flight {
 }
 
 impl Flight {
-    fn of(group: Group) -> (Self, Batch, Durability) {
+    fn of(group: Group) -> (Self, Changes) {
         let Group {
             mut plan, requests, ..
         } = group;
-        let (batch, durability) = plan.take_batch();
+        let changes = plan.take_batch();
         let answers = plan.take_answers();
         let flight = Self {
             plan: Arc::new(plan),
             requests,
             answers,
         };
-        (flight, batch, durability)
+        (flight, changes)
     }
 
     fn landed(self, outcome: kv_core::Result<Outcome>) -> Landed {
@@ -215,15 +219,11 @@ impl Landed {
 }
 
 /// Commits, unless nothing is written and nothing must become durable. Whoever panics in it, the outcome is told.
-async fn commit(
-    engine: &dyn KeyValueStore,
-    batch: Batch,
-    durability: Durability,
-) -> kv_core::Result<Outcome> {
+async fn commit(engine: &Engine, (batch, derivations, durability): Changes) -> kv_core::Result<Outcome> {
     if batch.is_empty() && durability == Durability::Buffered {
         return Ok(Outcome::Applied);
     }
-    let commit = AssertUnwindSafe(engine.commit(batch, durability)).catch_unwind();
+    let commit = AssertUnwindSafe(engine.commit(batch, derivations, durability)).catch_unwind();
     commit.await.unwrap_or_else(|_| {
         Err(Error::OutcomeUnknown {
             reason: "the engine stopped in a commit".to_owned(),

@@ -181,7 +181,7 @@ impl Sources<'_> {
 
     /// Adds the streams of `requests` to the plan, reading in one call what is not cached.
     async fn streams(&mut self, plan: &mut Plan, requests: &[Request]) -> kv_core::Result<()> {
-        let mut read: Vec<(&Database, Part<'_>)> = Vec::new();
+        let mut read: Vec<(usize, &Database, Part<'_>)> = Vec::new();
         let mut seen = HashSet::new();
         let mut wanted = Vec::new();
         for (request, part) in requests
@@ -192,13 +192,16 @@ impl Sources<'_> {
             if plan.stream_at(key).is_some() {
                 continue;
             }
+            let Some(at) = plan.database_at(&request.database) else {
+                continue;
+            };
             // What flies is newer than what is cached.
             if let Some(state) = self.flying.and_then(|flying| flying.stream(key)) {
-                plan.add_stream(key.clone(), state);
+                plan.add_stream(at, key.clone(), state);
             } else if let Some(state) = self.cache.streams.get(key) {
-                plan.add_stream(key.clone(), Ok(state.clone()));
+                plan.add_stream(at, key.clone(), Ok(state.clone()));
             } else if seen.insert(key) {
-                read.push((&request.database, part));
+                read.push((at, &request.database, part));
                 wanted.push(key.clone());
                 wanted.push(keys::lease(&request.database, part.stream));
             }
@@ -207,13 +210,13 @@ impl Sources<'_> {
             return Ok(());
         }
         let values = self.reader.get_many(&wanted).await?;
-        for ((database, part), values) in read.into_iter().zip(values.chunks(2)) {
+        for ((at, database, part), values) in read.into_iter().zip(values.chunks(2)) {
             let key = part.head_key;
             let state = stream_state(self.reader, database, part, &values[0], &values[1]).await;
             if let Ok(state) = &state {
                 self.cache.put_stream(key, state);
             }
-            plan.add_stream(key.clone(), state);
+            plan.add_stream(at, key.clone(), state);
         }
         Ok(())
     }

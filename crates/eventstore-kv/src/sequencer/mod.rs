@@ -17,13 +17,14 @@ use std::sync::Arc;
 use std::thread;
 
 use eventstore_abstractions::{Database, Error, Indexes, Result, SessionId, StreamId};
-use kv_core::{KeyValueStore, blocking};
+use kv_core::blocking;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use self::plan::MAX_BLOCK_BYTES;
 pub(crate) use self::request::{Action, Append, AppendAll, LifeChange, Reply, Request};
 use self::worker::Worker;
+use crate::derived::Engine;
 use crate::limits::Cost;
 use crate::options::{Options, Threads};
 use crate::reader::Reader;
@@ -65,7 +66,7 @@ impl Sequencer {
     /// Starts the sequencer of `engine` on a thread of its own, which an engine may block, with the current tokio
     /// runtime for engines that need one.
     pub(crate) fn start(
-        engine: Arc<dyn KeyValueStore>,
+        engine: Engine,
         reader: Reader,
         tails: Arc<Tails>,
         options: &Options,

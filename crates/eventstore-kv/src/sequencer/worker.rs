@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use eventstore_abstractions::{Clock, Database, Error, Indexes, Result};
-use kv_core::{Capabilities, KeyValueStore, Outcome};
+use kv_core::{Capabilities, Outcome};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::cache::Cache;
@@ -14,6 +15,7 @@ use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Reply, Request};
 use super::{Command, Hold, release};
+use crate::derived::Engine;
 use crate::error::{open_error, shared_errors};
 use crate::options::{Options, Threads};
 use crate::reader::Reader;
@@ -21,6 +23,8 @@ use crate::subscription::Tails;
 
 /// How often a group whose commit lost against another process is decided anew before its callers are told.
 const MAX_ATTEMPTS: usize = 64;
+/// For so long nobody has to ask for anything before what was put off is written.
+const REST: Duration = Duration::from_millis(200);
 /// A smaller group is committed on the sequencer's own thread: handing it over costs more than deciding those that
 /// come meanwhile.
 const MIN_HANDED_OVER: usize = 6;
@@ -28,7 +32,7 @@ const MIN_HANDED_OVER: usize = 6;
 type Closing = oneshot::Sender<Result<()>>;
 
 pub(super) struct Worker {
-    engine: Arc<dyn KeyValueStore>,
+    engine: Engine,
     committer: Committer,
     reader: Reader,
     tails: Arc<Tails>,
@@ -54,7 +58,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(
-        engine: Arc<dyn KeyValueStore>,
+        engine: Engine,
         reader: Reader,
         tails: Arc<Tails>,
         options: &Options,
@@ -69,8 +73,9 @@ impl Worker {
                 record_bytes: capabilities.max_value_bytes,
                 indexes,
                 requires_heads: capabilities.shared,
+                defers: engine.defers(),
             },
-            committer: Committer::new(Arc::clone(&engine)),
+            committer: Committer::new(engine.clone()),
             reader,
             tails,
             capabilities,
@@ -149,8 +154,23 @@ impl Worker {
                 Some(command) => self.take(command),
                 None => return false,
             },
+            () = rest(&*self.clock), if !self.engine.is_settled() => self.settle_at_rest(requests, releases).await,
         }
         true
+    }
+
+    /// Writes what was put off, as long as nobody asks for anything.
+    async fn settle_at_rest(
+        &self,
+        requests: &mpsc::Receiver<Command>,
+        releases: &mpsc::UnboundedReceiver<Request>,
+    ) {
+        while requests.is_empty() && releases.is_empty() && !self.engine.is_settled() {
+            if let Err(error) = self.engine.settle_some().await {
+                tracing::warn!(%error, "what is derived of the log cannot be written; it is kept in memory");
+                return;
+            }
+        }
     }
 
     fn take(&mut self, command: Command) {
@@ -245,6 +265,7 @@ impl Worker {
                 self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
                 self.tails.has_grown(plan.reach());
                 plan.remember_in(&mut self.cache);
+                self.engine.merge();
                 return growing;
             }
             Ok(Outcome::ConditionFailed { .. }) => {
@@ -321,6 +342,11 @@ impl Worker {
         // A caller that has gone away does not want the answer; a hold in it releases itself.
         let _ = reply.send(answer);
     }
+}
+
+/// Waits until it is worth while to write what was put off.
+async fn rest(clock: &dyn Clock) {
+    clock.sleep_until(clock.now().saturating_add(REST)).await;
 }
 
 fn prepend(waiting: &mut VecDeque<Request>, requests: Vec<Request>) {

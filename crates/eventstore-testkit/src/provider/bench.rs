@@ -121,6 +121,16 @@ impl<'a> Bench<'a> {
             .expect("the provider opens again")
     }
 
+    /// This bench once the engine has every record: what can be derived from the log may have been put off.
+    pub(super) async fn settled(self) -> Self {
+        let capabilities = self.engine.capabilities();
+        if capabilities.durable && !capabilities.shared {
+            self.restart().await
+        } else {
+            self
+        }
+    }
+
     /// The same with other settings from now on.
     pub(super) async fn restart_with(mut self, settings: Settings) -> Self {
         self.settings = settings;

@@ -37,7 +37,7 @@ async fn everything(bench: &Bench<'_>) -> Result<String, Error> {
     ))
 }
 
-async fn filled(bench: &Bench<'_>) {
+async fn filled(bench: Bench<'_>) -> Bench<'_> {
     let stream = stream_id("a");
     let keyed = event("1").with_idempotency_id(IdempotencyId::new("command").expect("a valid id"));
     bench
@@ -47,12 +47,12 @@ async fn filled(bench: &Bench<'_>) {
         .expect("appended");
     bench.append(&stream, 2).await;
     bench.snapshot(&stream, 2).await;
+    bench.settled().await
 }
 
 /// A flipped bit in any byte of any record gives an error, or the right data where the record is not needed.
 pub async fn corruption_is_reported(harness: &dyn ProviderHarness) {
-    let bench = Bench::open(harness).await;
-    filled(&bench).await;
+    let bench = filled(Bench::open(harness).await).await;
     let whole = everything(&bench).await.expect("nothing is damaged yet");
     let (mut flipped, mut reported) = (0, 0);
     for entry in bench.dump().await {
@@ -82,8 +82,7 @@ pub async fn corruption_is_reported(harness: &dyn ProviderHarness) {
 
 /// A record that is gone is an error too: the events after it are not taken for the next ones.
 pub async fn missing_record_is_reported(harness: &dyn ProviderHarness) {
-    let bench = Bench::open(harness).await;
-    filled(&bench).await;
+    let bench = filled(Bench::open(harness).await).await;
     let whole = everything(&bench).await.expect("nothing is damaged yet");
     let dump = bench.dump().await;
     let without_snapshot = without_snapshot(&bench, &dump).await;
@@ -124,8 +123,7 @@ async fn put_back(bench: &Bench<'_>, entries: &[Entry]) {
 
 /// The error of a damaged event says which stream and version it is of.
 pub async fn damage_names_stream_and_version(harness: &dyn ProviderHarness) {
-    let bench = Bench::open(harness).await;
-    filled(&bench).await;
+    let bench = filled(Bench::open(harness).await).await;
     let event = Version::new(3).get().to_be_bytes();
     let dump = bench.dump().await;
     let entry = dump

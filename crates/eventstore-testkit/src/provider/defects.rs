@@ -197,7 +197,7 @@ pub async fn defect_11_version_costs_the_same_however_long_the_stream(harness: &
     let bench = Bench::open(harness).await;
     let (short, long) = (stream_id("short"), stream_id("long"));
     bench.append(&short, 1).await;
-    let bench = bench.filled(&long, 2_000).await;
+    let bench = bench.filled(&long, 2_000).await.settled().await;
     let mut cost = Vec::new();
     for stream in [&short, &long] {
         bench.meter.take();

@@ -157,6 +157,7 @@ pub async fn page_size_changes_nothing_but_the_pages(harness: &dyn ProviderHarne
 /// the whole, and so do those after it.
 pub async fn read_holds_a_bounded_amount_of_memory(harness: &dyn ProviderHarness) {
     let bench = Bench::open(harness).await.filled(&stream_id("a"), 10_000).await;
+    let bench = bench.settled().await;
     bench.events(&stream_id("a")).await;
     let whole = bench.meter.take().bytes;
     let replay = bench

@@ -63,6 +63,7 @@ pub async fn scavenge_gives_back_space(harness: &dyn ProviderHarness) {
     }
     delete(&bench, &deleted, Deletion::Soft).await;
     retain(&bench, &truncated, Retention::default().max_count(4)).await;
+    let bench = bench.settled().await;
     let (keys, bytes, secrets) = stored(&bench, "secret").await;
     // Each event in its run, and the short ones in the log.
     assert!(secrets > 24, "{secrets}");

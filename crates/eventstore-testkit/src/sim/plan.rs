@@ -22,6 +22,8 @@ pub(super) struct Plan {
     /// How far the clock of the second process is ahead.
     pub(super) skew_ms: i64,
     pub(super) cached_streams: usize,
+    /// Bytes of derived records that may wait in memory.
+    pub(super) deferred_bytes: usize,
     pub(super) faults: Faults,
     pub(super) epochs: Vec<Epoch>,
 }
@@ -159,6 +161,7 @@ impl Plan {
             processes,
             skew_ms: if rng.bool() { 0 } else { rng.i64(-80..80) },
             cached_streams: if rng.bool() { 1 } else { 100 },
+            deferred_bytes: [0, 1, 1_000, 5_000, 1 << 20][rng.usize(..5)],
             faults,
             epochs,
         }

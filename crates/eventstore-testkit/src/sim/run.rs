@@ -263,6 +263,7 @@ impl Run<'_> {
         let options = eventstore_kv::Options::default()
             .clock(Arc::clone(&clock) as Arc<dyn Clock>)
             .max_cached_streams(self.plan.cached_streams)
+            .max_deferred_bytes(self.plan.deferred_bytes)
             .single_threaded();
         let engine: Arc<dyn KeyValueStore> = self.disk.engine(number);
         let engine = Buggy::over(engine, self.plan.bug);

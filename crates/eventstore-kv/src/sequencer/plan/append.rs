@@ -150,9 +150,13 @@ impl Plan {
             .log
             .push(target.name, last, count, &run);
         let key = keys::run(self.database_name(target), target.name, version);
-        self.put(key, |key| run.seal(key));
-        self.state(target).head = head;
-        self.planned(target).is_changed = true;
+        let is_copied = run.is_copied();
+        let value = run.seal(&key);
+        self.runs.push((target.stream, key, value));
+        let stream = self.planned(target);
+        stream.state.head = head;
+        stream.is_changed = true;
+        stream.is_underivable |= !is_copied;
     }
 }
 

@@ -47,6 +47,7 @@ impl Plan {
         let stream = self.planned(target);
         stream.state.head = head;
         stream.is_changed = true;
+        stream.is_underivable = true;
         self.durable = true;
         self.bump(target, 0);
     }

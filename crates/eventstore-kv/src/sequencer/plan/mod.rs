@@ -1,6 +1,7 @@
 //! Decides requests against what is known, without touching the engine: a pure function of both.
 
 mod append;
+mod batch;
 mod leases;
 mod life;
 mod log;
@@ -15,7 +16,6 @@ use eventstore_abstractions::{
     Appended, Database, Error, IdempotencyId, Indexes, MessageId, MultiAppended, Position, Query, Result,
     Session, StreamId, Timestamp,
 };
-use kv_core::Batch;
 
 use self::log::LogTail;
 pub(crate) use self::log::MAX_BLOCK_BYTES;
@@ -24,8 +24,7 @@ use super::cache::{Cache, DatabaseState, StreamState};
 use super::known::{Facts, KnownRequest};
 use super::request::{Action, Request};
 use crate::error::repeated;
-use crate::keys;
-use crate::record::{DatabaseHead, Record, StreamHead};
+use crate::record::{DatabaseHead, StreamHead};
 use crate::subscription::Reach;
 
 /// What a request did.
@@ -52,6 +51,8 @@ pub(super) struct Plan {
     answers: Vec<Result<Done>>,
     /// In order; a later write of a key replaces an earlier one.
     writes: Vec<(Bytes, Option<Bytes>)>,
+    /// The runs that it adds, each with where its stream is among those of the plan.
+    runs: Vec<(usize, Bytes, Bytes)>,
     durable: bool,
 }
 
@@ -68,6 +69,8 @@ pub(super) struct Limits {
     /// Whether a commit that is not of this plan may land while it is decided: of another process, or an earlier one of
     /// unknown outcome.
     pub(super) requires_heads: bool,
+    /// Whether what the log says anyway is left out of commits; see [`crate::derived`].
+    pub(super) defers: bool,
 }
 
 #[derive(Debug)]
@@ -81,17 +84,23 @@ struct PlannedDatabase {
     is_changed: bool,
     log: LogTail,
     tail: Tail,
+    /// Whether what its log says anyway is left out: not of the first commit to it.
+    defers: bool,
 }
 
 /// A stream that requests of a plan are about.
 #[derive(Debug)]
 pub(super) struct PlannedStream {
     key: Bytes,
+    /// Where its database is among those of the plan.
+    database: usize,
     /// Its head before the plan.
     pub(super) base: StreamHead,
     state: StreamState,
     damage: Option<Error>,
     is_changed: bool,
+    /// Whether its head comes to say what the copies in the log do not.
+    is_underivable: bool,
     has_new_snapshots: bool,
     /// The ids that the plan appends.
     messages: Vec<MessageId>,
@@ -118,6 +127,7 @@ impl Plan {
             index: HashMap::new(),
             answers: Vec::new(),
             writes: Vec::new(),
+            runs: Vec::new(),
             durable: false,
         }
     }
@@ -149,6 +159,7 @@ impl Plan {
         let (mut state, damage) = divided(state);
         let base = state.head;
         state.head.index(self.limits.indexes);
+        let defers = self.limits.defers && state.stored.is_some();
         self.databases.push(PlannedDatabase {
             name,
             base,
@@ -157,6 +168,7 @@ impl Plan {
             is_changed: false,
             log: LogTail::default(),
             tail: Tail::default(),
+            defers,
         });
     }
 
@@ -178,16 +190,18 @@ impl Plan {
         &self.streams[at]
     }
 
-    /// Adds a stream whose state is this, or is damaged.
-    pub(super) fn add_stream(&mut self, key: Bytes, state: Result<StreamState>) {
+    /// Adds a stream of a database of the plan; its state is this, or is damaged.
+    pub(super) fn add_stream(&mut self, database: usize, key: Bytes, state: Result<StreamState>) {
         let (state, damage) = divided(state);
         self.index.insert(key.clone(), self.streams.len());
         self.streams.push(PlannedStream {
             key,
+            database,
             base: state.head,
             state,
             damage,
             is_changed: false,
+            is_underivable: false,
             has_new_snapshots: false,
             messages: Vec::new(),
             idempotency: Vec::new(),
@@ -252,49 +266,6 @@ impl Plan {
                 database.state.head.position,
             )
         })
-    }
-
-    /// The batch that commits the plan, and how durable it must be. It requires the head of each
-    /// database that is written to as it was read, and writes the next one.
-    ///
-    /// Where something else may land meanwhile it requires the heads of the others too: what was known of them was
-    /// read in several calls, and an answer that writes nothing, such as a conflict, must be true of one moment as well.
-    pub(super) fn take_batch(&mut self) -> (Batch, kv_core::Durability) {
-        let mut batch = Batch::new();
-        for (key, value) in self.writes.drain(..) {
-            batch = match value {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            };
-        }
-        for stream in self.streams.iter().filter(|stream| stream.is_changed) {
-            batch = batch.put(stream.key.clone(), stream.state.head.seal(&stream.key));
-        }
-        for database in &mut self.databases {
-            let key = keys::database_head(&database.name);
-            if !database.is_changed {
-                if self.limits.requires_heads && database.damage.is_none() {
-                    batch = require_head(batch, key, database.state.stored.clone());
-                }
-                continue;
-            }
-            for (key, value) in database.log.take_blocks(&database.name) {
-                batch = batch.put(key, value);
-            }
-            let (head, most_bytes) = (&database.state.head, self.limits.record_bytes);
-            for (key, value) in database.tail.postings(&database.name, head, most_bytes) {
-                batch = batch.put(key, value);
-            }
-            let value = database.state.head.seal(&key);
-            batch = require_head(batch, key.clone(), database.state.stored.replace(value.clone()));
-            batch = batch.put(key, value);
-        }
-        let durability = if self.durable {
-            kv_core::Durability::Durable
-        } else {
-            kv_core::Durability::Buffered
-        };
-        (batch, durability)
     }
 
     /// Makes what the plan leads to what the next one begins with.
@@ -416,13 +387,5 @@ fn divided<T: Default>(state: Result<T>) -> (T, Option<Error>) {
     match state {
         Ok(state) => (state, None),
         Err(error) => (T::default(), Some(error)),
-    }
-}
-
-/// The condition that a database's head is as it was read.
-fn require_head(batch: Batch, key: Bytes, stored: Option<Bytes>) -> Batch {
-    match stored {
-        Some(stored) => batch.require_equals(key, stored),
-        None => batch.require_absent(key),
     }
 }

@@ -42,6 +42,7 @@ impl Plan {
         if !stream.state.head.has_snapshots {
             stream.state.head.has_snapshots = true;
             stream.is_changed = true;
+            stream.is_underivable = true;
         }
         self.durable = true;
         self.bump(target, 0);

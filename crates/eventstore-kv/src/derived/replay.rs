@@ -1,0 +1,99 @@
+//! Derives again, from the blocks of a log, what was not in the engine when the store ended.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use eventstore_abstractions::{Database, Position, Result};
+use kv_core::KeyValueStore;
+
+use super::Records;
+use crate::error::open_error;
+use crate::keys;
+use crate::record::{self, Place, Record, Segment, StreamHead, open_block};
+
+/// Blocks that are read at once.
+const BLOCKS_PER_PAGE: usize = 16;
+
+/// A part of the log of a database.
+#[derive(Debug)]
+pub(super) struct Replay<'a> {
+    pub(super) engine: &'a dyn KeyValueStore,
+    pub(super) database: &'a Database,
+    /// All up to here is derived.
+    pub(super) after: u64,
+    pub(super) position: u64,
+}
+
+/// The records that a block has led to, and its last position.
+pub(super) type Block = (u64, Records);
+
+impl Replay<'_> {
+    /// What each block leads to, in order; `pending` has what is not in the engine.
+    pub(super) async fn run(&self, pending: impl Fn(&[u8]) -> Option<Bytes>) -> Result<Vec<Block>> {
+        let (first, last) = (Position::new(self.after).next(), Position::new(self.position));
+        let mut reached = self.after;
+        let mut heads = HashMap::new();
+        let mut blocks = Vec::new();
+        let mut next = (first <= last).then(|| keys::log_blocks(self.database, first, last));
+        while let Some(scan) = next {
+            let page = self.engine.scan(scan.max_items(BLOCKS_PER_PAGE)).await;
+            let page = page.map_err(open_error)?;
+            for entry in page.entries {
+                let segments = open_block(&entry.key, &entry.value)?;
+                let starts = segments.first().map(|segment| segment.position.get());
+                if starts.is_some_and(|position| position > reached + 1) {
+                    return Err(record::missing(&keys::log_block(self.database, Position::new(reached).next())));
+                }
+                reached = keys::number_of(&entry.key).unwrap_or_default();
+                let mut records = Records::new();
+                for segment in &segments {
+                    records.extend(self.segment(segment, &mut heads, &pending).await?);
+                }
+                blocks.push((reached, newest(records)));
+            }
+            next = page.next;
+        }
+        if reached < self.position {
+            return Err(record::missing(&keys::log_block(self.database, last)));
+        }
+        Ok(blocks)
+    }
+
+    /// The records that `segment` leads to, if the engine may not have them.
+    async fn segment(
+        &self,
+        segment: &Segment,
+        heads: &mut HashMap<Bytes, StreamHead>,
+        pending: &impl Fn(&[u8]) -> Option<Bytes>,
+    ) -> Result<Records> {
+        // A long run, and the head with it, were written at once; so was the head of whatever has been removed since.
+        let Place::Copied(run) = &segment.run else {
+            return Ok(Vec::new());
+        };
+        let mut records = Records::new();
+        let key = keys::run(self.database, &segment.stream, segment.last_version);
+        records.push((key.clone(), Some(run.seal(&key))));
+        let key = keys::stream_head(self.database, &segment.stream);
+        if !heads.contains_key(&key) {
+            let stored = match pending(&key) {
+                Some(stored) => Some(stored),
+                None => self.engine.get(&key).await.map_err(open_error)?,
+            };
+            let head = stored.map(|stored| StreamHead::open(&key, &stored));
+            heads.insert(key.clone(), head.transpose()?.unwrap_or_default());
+        }
+        let head = heads.get_mut(&key).expect("it was just added");
+        if head.version < segment.last_version.get() {
+            head.version = segment.last_version.get();
+            head.newest_id = run.newest_id()?.map(|id| *id.as_uuid().as_bytes());
+            head.grow();
+            records.push((key.clone(), Some(head.seal(&key))));
+        }
+        Ok(records)
+    }
+}
+
+/// The last record of each key.
+fn newest(records: Records) -> Records {
+    records.into_iter().collect::<HashMap<_, _>>().into_iter().collect()
+}
