@@ -18,6 +18,8 @@ const END: u8 = 0;
 
 /// Bytes of the hash before the names of a stream: with the byte of the space what engines compare at once.
 const SCATTER_BYTES: usize = 3;
+/// Its database, its category and its id.
+const NAMES_OF_A_STREAM: usize = 3;
 const NUMBER_BYTES: usize = size_of::<u64>();
 
 /// One prefix byte per kind of record.
@@ -171,6 +173,50 @@ pub(crate) fn settled(database: &Database) -> Bytes {
 /// Up to where all databases are settled.
 pub(crate) fn all_settled() -> Scan {
     Scan::prefix(Key::new(Space::Settled, 0).done())
+}
+
+/// What identifies a stream among all of the engine, in the key of its head.
+pub(crate) fn stream_of_head(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(&[Space::StreamHead as u8])
+}
+
+/// The same of a key that is that of a head, sharing its buffer.
+pub(crate) fn slice_of_head(key: &Bytes) -> Bytes {
+    key.slice(1..)
+}
+
+/// What identifies a stream among all of the engine, in the key of a run, or in the bound of a scan of runs.
+pub(crate) fn stream_of_run(key: &[u8]) -> Option<&[u8]> {
+    let stream = key.strip_prefix(&[Space::Run as u8])?;
+    let mut ends = stream
+        .iter()
+        .enumerate()
+        .skip(SCATTER_BYTES)
+        .filter(|(_, byte)| **byte == END);
+    let (end, _) = ends.nth(NAMES_OF_A_STREAM - 1)?;
+    Some(&stream[..=end])
+}
+
+/// What a scan may find of the records that can be derived from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Derivable<'a> {
+    Nothing,
+    /// Runs of the stream that this identifies.
+    Runs(&'a [u8]),
+    Anything,
+}
+
+pub(crate) fn derivable(scan: &Scan) -> Derivable<'_> {
+    let is_below = !scan.end.is_empty() && scan.end.as_ref() <= &[Space::StreamHead as u8][..];
+    if is_below || scan.start.first().is_some_and(|space| *space > Space::Run as u8) {
+        return Derivable::Nothing;
+    }
+    match stream_of_run(&scan.start) {
+        Some(stream) if scan.end.get(1..).is_some_and(|end| end.starts_with(stream)) => {
+            Derivable::Runs(stream)
+        }
+        _ => Derivable::Anything,
+    }
 }
 
 /// Whether the record under `key` can be derived from the log, or says how long that is.
@@ -454,6 +500,35 @@ mod tests {
         let behind = postings_of_prefix(Index::Types, &database, "a", Some("a"));
         assert!(key("a") < behind.start && key("b") >= behind.end);
         assert!((behind.start..behind.end).contains(&key("a ")));
+    }
+
+    #[test]
+    fn scan_of_runs_is_told_from_others_on_every_page() {
+        let (database, stream) = (Database::default(), stream("a", "b"));
+        let head = stream_head(&database, &stream);
+        let own = Derivable::Runs(stream_of_head(&head).expect("a head"));
+        let scan = runs(&database, &stream, Version::FIRST, Version::new(7));
+        assert_eq!(derivable(&scan), own);
+        for last in [1, 0x0100, 0x2f00] {
+            let mut next = scan.clone();
+            next.start = [&run(&database, &stream, Version::new(last))[..], &[0]]
+                .concat()
+                .into();
+            assert_eq!(derivable(&next), own, "{last}");
+        }
+        let mut reverse = scan.reverse();
+        reverse.end = run(&database, &stream, Version::new(3));
+        assert_eq!(derivable(&reverse), own);
+        assert_eq!(derivable(&leases()), Derivable::Nothing);
+        assert_eq!(
+            derivable(&log_blocks(&database, Position::ZERO, Position::MAX)),
+            Derivable::Nothing
+        );
+        assert_eq!(derivable(&records_after(&[])), Derivable::Anything);
+        assert_eq!(
+            derivable(&Scan::prefix(vec![Space::Run as u8])),
+            Derivable::Anything
+        );
     }
 
     #[test]

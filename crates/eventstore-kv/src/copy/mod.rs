@@ -95,7 +95,9 @@ pub async fn copy_with(
     let (source, target) = (Side::source(source), Side::target(target));
     source.check().await?;
     // A store that was not closed may not have all of its records yet.
-    derived::settle(source.engine).await.map_err(|error| source.of(error))?;
+    derived::settle(source.engine)
+        .await
+        .map_err(|error| source.of(error))?;
     let heads = source.heads().await?;
     match target::begun(&target).await? {
         Begun::Finished => {

@@ -12,10 +12,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Derivation;
-use super::pending::{Known, Pending, Room, Settling};
+use super::pending::{Known, Pending, Settling};
 use super::replay::Replay;
+use super::room::Room;
 use crate::error::{engine_error, open_error};
-use crate::keys::{self, Kind};
+use crate::keys;
 use crate::record::{self, DatabaseHead, Record, Settled};
 
 /// Records that are written at once when there is nothing else to do: for so long an append may have to wait.
@@ -55,7 +56,10 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             let mut next = Some(scan);
             while let Some(scan) = next {
                 let page = deferring.engine.scan(scan).await.map_err(open_error)?;
-                let names = page.entries.iter().filter_map(|entry| keys::database_of(&entry.key));
+                let names = page
+                    .entries
+                    .iter()
+                    .filter_map(|entry| keys::database_of(&entry.key));
                 for name in names {
                     deferring.begin(keys::database_head(&name), name).await?;
                 }
@@ -100,7 +104,11 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
     /// The position of the newest event of a log.
     async fn newest_block(&self, database: &Database) -> Result<u64> {
         let blocks = keys::log_blocks(database, Position::ZERO, Position::MAX);
-        let page = self.engine.scan(blocks.reverse().max_items(1)).await.map_err(open_error)?;
+        let page = self
+            .engine
+            .scan(blocks.reverse().max_items(1))
+            .await
+            .map_err(open_error)?;
         let newest = page.entries.first().and_then(|entry| keys::number_of(&entry.key));
         Ok(newest.unwrap_or_default())
     }
@@ -115,7 +123,10 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             return Ok(());
         };
         // The first position of the oldest one is not known before it is opened: it is left out, unless it is the first.
-        let after = page.next.and_then(|_| keys::number_of(&oldest.key)).unwrap_or_default();
+        let after = page
+            .next
+            .and_then(|_| keys::number_of(&oldest.key))
+            .unwrap_or_default();
         let replay = Replay {
             engine: &*self.engine,
             database,
@@ -123,8 +134,8 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             position,
         };
         let blocks = replay.run(|_| None).await?;
-        let mut keys = blocks.iter().flat_map(|(_, records)| records.iter().map(|(key, _)| key));
-        if keys.any(|key| keys::kind(key) == Kind::StreamHead) {
+        let mut streams = blocks.iter().flat_map(|(_, streams)| streams);
+        if streams.any(|stream| stream.head.is_some()) {
             return Err(record::missing(&keys::settled(database)));
         }
         Ok(())
@@ -141,8 +152,8 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         let blocks = replay.run(|key| self.pending.read().get(key)).await?;
         let mut pending = self.pending.write();
         pending.know(head_key.clone(), known);
-        for (position, records) in blocks {
-            pending.push(head_key.clone(), position, records);
+        for (position, streams) in blocks {
+            pending.push(head_key.clone(), position, streams);
         }
         Ok(())
     }
@@ -163,8 +174,9 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             databases: databases.collect(),
         };
         let batch = self.mark(batch, &derivations);
-        let added = derivations.iter().map(|derivation| derivation.records.len());
-        let (batch, settling) = self.settle_with(batch, added.sum());
+        let streams = derivations.iter().flat_map(|derivation| &derivation.streams);
+        let added = streams.map(|stream| 1 + stream.runs.len()).sum();
+        let (batch, settling) = self.settle_with(batch, added);
         let outcome = self.engine.commit(batch, durability).await?;
         if outcome == Outcome::Applied {
             let mut pending = self.pending.write();
@@ -178,10 +190,6 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         Ok(outcome)
     }
 
-    pub(super) fn merge(&self) {
-        self.pending.write().merge();
-    }
-
     pub(super) fn is_settled(&self) -> bool {
         self.pending.read().is_empty()
     }
@@ -190,7 +198,10 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
     pub(super) async fn settle_some(&self) -> kv_core::Result<()> {
         self.catch_up().await?;
         let _gate = self.gate.lock().await;
-        let settling = self.pending.write().oldest(RECORDS_AT_REST, Room::of(&self.engine.capabilities()));
+        let settling = self
+            .pending
+            .read()
+            .oldest(RECORDS_AT_REST, Room::of(&self.engine.capabilities()));
         let batch = self.with(Batch::new(), &settling);
         if batch.is_empty() {
             return Ok(());
@@ -199,7 +210,10 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             Outcome::Applied => self.pending.write().settled(&settling),
             Outcome::ConditionFailed { .. } => {
                 let pending = self.pending.read();
-                let moved = settling.databases.keys().filter_map(|key| Some((key.clone(), pending.known(key)?.name.clone())));
+                let moved = settling
+                    .databases
+                    .keys()
+                    .filter_map(|key| Some((key.clone(), pending.known(key)?.name.clone())));
                 self.doubt(moved.collect());
             }
         }
@@ -208,12 +222,13 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
 
     /// Writes all that is pending now.
     pub(super) async fn settle(&self) -> kv_core::Result<()> {
-        let goal = self.pending.read().added();
+        let (goal, mut settled) = self.pending.read().progress();
         let mut lost = 0;
-        while self.pending.read().written() < goal {
-            let before = self.pending.read().written();
+        while settled < goal {
             self.settle_some().await?;
-            lost = if self.pending.read().written() > before { 0 } else { lost + 1 };
+            let before = settled;
+            settled = self.pending.read().progress().1;
+            lost = if settled > before { 0 } else { lost + 1 };
             if lost == MAX_ATTEMPTS {
                 return Err(Error::Unavailable {
                     reason: "something else writes to the store; let nothing do so, and try again".to_owned(),
@@ -228,7 +243,9 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
     pub(super) async fn settle_for_good(&self) -> kv_core::Result<()> {
         self.settle().await?;
         let marked = self.pending.read().marked();
-        let batch = marked.iter().fold(Batch::new(), |batch, name| batch.delete(keys::settled(name)));
+        let batch = marked
+            .iter()
+            .fold(Batch::new(), |batch, name| batch.delete(keys::settled(name)));
         if !batch.is_empty() {
             let _unconditional = self.engine.commit(batch, Durability::Durable).await?;
         }
@@ -239,7 +256,10 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
     fn mark(&self, mut batch: Batch, derivations: &[Derivation]) -> Batch {
         let pending = self.pending.read();
         for derivation in derivations {
-            if let Some(known) = pending.known(&derivation.head_key).filter(|known| !known.is_marked) {
+            if let Some(known) = pending
+                .known(&derivation.head_key)
+                .filter(|known| !known.is_marked)
+            {
                 batch = put_settled(batch, &known.name, known.settled);
             }
         }
@@ -252,7 +272,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             return (batch, Settling::default());
         }
         let room = Room::beside(&batch, &self.engine.capabilities());
-        let settling = self.pending.write().oldest(added * SETTLED_PER_ADDED, room);
+        let settling = self.pending.read().oldest(added * SETTLED_PER_ADDED, room);
         (self.with(batch, &settling), settling)
     }
 
@@ -285,7 +305,9 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         let doubtful = self.doubtful.lock().clone();
         for (key, database) in doubtful {
             if let Some(head) = self.engine.get(&key).await? {
-                self.catch_up_with(key, head, database).await.map_err(engine_error)?;
+                self.catch_up_with(key, head, database)
+                    .await
+                    .map_err(engine_error)?;
             }
         }
         Ok(())

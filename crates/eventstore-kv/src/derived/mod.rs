@@ -12,6 +12,7 @@
 mod deferring;
 mod pending;
 mod replay;
+mod room;
 mod store;
 
 use std::sync::Arc;
@@ -23,9 +24,6 @@ use kv_core::{Batch, Capabilities, Durability, KeyValueStore, Outcome};
 use self::deferring::Deferring;
 use crate::error::open_error;
 
-/// Records and their keys; `None` for a record that is written at once, and newer than what is pending of it.
-pub(crate) type Records = Vec<(Bytes, Option<Bytes>)>;
-
 /// What a commit to a database leads to.
 #[derive(Debug)]
 pub(crate) struct Derivation {
@@ -35,7 +33,19 @@ pub(crate) struct Derivation {
     pub(crate) head: Bytes,
     /// The position that the head has.
     pub(crate) position: u64,
-    pub(crate) records: Records,
+    /// The streams that have changed.
+    pub(crate) streams: Vec<DerivedStream>,
+}
+
+/// What the log says of a stream.
+#[derive(Debug)]
+pub(crate) struct DerivedStream {
+    pub(crate) head_key: Bytes,
+    /// Whether the commit itself has all of it, newer than what is pending.
+    pub(crate) is_direct: bool,
+    pub(crate) head: Option<Bytes>,
+    /// Its new runs, and their keys.
+    pub(crate) runs: Vec<(Bytes, Bytes)>,
 }
 
 /// The engine, as the sequencer writes to it.
@@ -88,13 +98,6 @@ impl Engine {
         match self {
             Self::Direct(engine) => engine.commit(batch, durability).await,
             Self::Deferring(deferring) => deferring.commit_deriving(batch, derivations, durability).await,
-        }
-    }
-
-    /// Puts what the last commit led to where it is found fastest. The commit itself does not wait for that.
-    pub(crate) fn merge(&self) {
-        if let Self::Deferring(deferring) = self {
-            deferring.merge();
         }
     }
 

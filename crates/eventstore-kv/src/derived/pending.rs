@@ -1,30 +1,20 @@
-//! What is not in the engine yet: derived records in memory, the newest layers first.
+//! What is not in the engine yet: derived records in memory.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::Bound;
+use std::collections::hash_map::Entry as MapEntry;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use eventstore_abstractions::Database;
-use kv_core::{Batch, Capabilities, Direction, Entry, Scan};
+use kv_core::{Direction, Entry, Scan};
 
-use super::{Derivation, Records};
+use super::room::Room;
+use super::{Derivation, DerivedStream};
+use crate::keys;
 
 /// About what a record takes in memory beside its bytes.
 const RECORD_BYTES: usize = 96;
-
 /// More than the condition on a database and the record of where it is settled have.
 const BYTES_OF_A_DATABASE: usize = 2 << 10;
-
-/// A derived record.
-#[derive(Clone, Debug)]
-pub(super) struct Derived {
-    /// The log up to here, which it was derived from.
-    position: u64,
-    value: Bytes,
-}
-
-/// Records of one commit, in key order; where there is none, what the engine has is newer than what was pending.
-type Layer = Vec<(Bytes, Option<Derived>)>;
 
 /// A database as readers see it.
 #[derive(Clone, Debug)]
@@ -40,55 +30,41 @@ pub(super) struct Known {
     pub(super) is_marked: bool,
 }
 
-/// The records that one part of a log has led to, oldest part first.
+/// A record, and the last position of the part of the log that it was derived from.
+#[derive(Debug)]
+struct Derived {
+    position: u64,
+    key: Bytes,
+    value: Bytes,
+}
+
+/// What is pending of one stream.
+#[derive(Debug, Default)]
+struct Stream {
+    head: Option<Derived>,
+    /// In the order of their versions, and so of their positions.
+    runs: VecDeque<Derived>,
+}
+
+/// What a part of a log has led to. Oldest parts are settled first.
 #[derive(Debug)]
 struct Part {
     /// The key of its database's head.
     database: Bytes,
     /// The last position of the part.
     position: u64,
-    keys: Vec<Bytes>,
+    /// What identifies the streams that have records of it.
+    streams: Vec<Bytes>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    records: BTreeMap<Bytes, Derived>,
-    /// Committed and not yet merged into `records`: a commit must not wait for that.
-    layers: Vec<Layer>,
+    streams: HashMap<Bytes, Stream>,
     databases: HashMap<Bytes, Known>,
     parts: VecDeque<Part>,
-    /// How many parts were ever written.
-    written: u64,
+    /// How many parts were ever settled.
+    settled: u64,
     bytes: usize,
-}
-
-/// What fits into a commit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
-    operations: usize,
-    bytes: usize,
-    /// Whether one part goes in, whatever it takes.
-    is_whole: bool,
-}
-
-impl Room {
-    /// That of a commit of its own.
-    pub(super) fn of(capabilities: &Capabilities) -> Self {
-        Self {
-            is_whole: true,
-            ..Self::beside(&Batch::new(), capabilities)
-        }
-    }
-
-    /// What is left beside `batch`.
-    pub(super) fn beside(batch: &Batch, capabilities: &Capabilities) -> Self {
-        let operations = batch.conditions().len() + batch.writes().len();
-        Self {
-            operations: capabilities.max_batch_operations.saturating_sub(operations),
-            bytes: capabilities.max_batch_bytes.saturating_sub(batch.bytes()),
-            is_whole: false,
-        }
-    }
 }
 
 /// Records that go to the engine together.
@@ -106,17 +82,14 @@ impl Pending {
         if let Some(known) = self.databases.get(key) {
             return known.head.clone();
         }
-        for layer in self.layers.iter().rev() {
-            if let Ok(at) = layer.binary_search_by(|(other, _)| other.as_ref().cmp(key)) {
-                return layer[at].1.as_ref().map(|derived| derived.value.clone());
-            }
+        if let Some(head) =
+            keys::stream_of_head(key).and_then(|stream| self.streams.get(stream)?.head.as_ref())
+        {
+            return Some(head.value.clone());
         }
-        self.records.get(key).map(|derived| derived.value.clone())
-    }
-
-    /// Whether everything is in one map.
-    pub(super) fn is_merged(&self) -> bool {
-        self.layers.is_empty()
+        let runs = &self.streams.get(keys::stream_of_run(key)?)?.runs;
+        let at = runs.binary_search_by(|run| run.key.as_ref().cmp(key)).ok()?;
+        Some(runs[at].value.clone())
     }
 
     /// Whether a record under `key` is to be written.
@@ -124,41 +97,24 @@ impl Pending {
         !self.databases.contains_key(key) && self.get(key).is_some()
     }
 
-    /// What is pending of the range of `scan`, in its direction, and never less than its page may have; everything is
-    /// in one map.
-    pub(super) fn page(&self, scan: &Scan) -> Vec<Entry> {
-        debug_assert!(self.is_merged());
-        if scan.is_empty() {
+    /// What is pending of the range of `scan`, which is one of runs of `stream`, in its direction; not less than its page
+    /// may have.
+    pub(super) fn page(&self, stream: &[u8], scan: &Scan) -> Vec<Entry> {
+        let Some(stream) = self.streams.get(stream) else {
             return Vec::new();
-        }
-        let (start, end) = scan.bounds();
-        let range = self.records.range::<[u8], _>((start, end));
-        let entry = |(key, derived): (&Bytes, &Derived)| Entry {
-            key: key.clone(),
-            value: derived.value.clone(),
         };
+        let first = stream.runs.partition_point(|run| run.key < scan.start);
+        let end = stream.runs.partition_point(|run| run.key < scan.end);
+        let runs = stream.runs.range(first.min(end)..end).map(|run| Entry {
+            key: run.key.clone(),
+            value: run.value.clone(),
+        });
         // One more than fits, so that the engine's entries are not taken for the next ones.
         let most = scan.max_items.saturating_add(1);
-        let mut entries: Vec<_> = match scan.direction {
-            Direction::Forward => range.map(entry).take(most).collect(),
-            Direction::Reverse => range.rev().map(entry).take(most).collect(),
-        };
-        let heads = self.databases.iter().filter(|(key, _)| is_within(key, start, end));
-        let heads = heads.filter_map(|(key, known)| {
-            Some(Entry {
-                key: key.clone(),
-                value: known.head.clone()?,
-            })
-        });
-        let before = entries.len();
-        entries.extend(heads);
-        if entries.len() > before {
-            entries.sort_by(|one, other| match scan.direction {
-                Direction::Forward => one.key.cmp(&other.key),
-                Direction::Reverse => other.key.cmp(&one.key),
-            });
+        match scan.direction {
+            Direction::Forward => runs.take(most).collect(),
+            Direction::Reverse => runs.rev().take(most).collect(),
         }
-        entries
     }
 
     pub(super) fn known(&self, head_key: &Bytes) -> Option<&Known> {
@@ -176,41 +132,60 @@ impl Pending {
             head_key,
             head,
             position,
-            records,
+            streams,
         } = derivation;
-        match self.databases.get_mut(&head_key) {
-            Some(known) => (known.head, known.position, known.is_marked) = (Some(head), position, true),
+        let Some(known) = self.databases.get_mut(&head_key) else {
             // Everything of its first commit is in the engine.
-            None => {
-                let known = Known {
-                    name: database,
-                    head: Some(head),
-                    position,
-                    settled: position,
-                    is_marked: false,
-                };
-                self.databases.insert(head_key, known);
-                return;
-            }
-        }
-        self.push(head_key, position, records);
+            let known = Known {
+                name: database,
+                head: Some(head),
+                position,
+                settled: position,
+                is_marked: false,
+            };
+            self.know(head_key, known);
+            return;
+        };
+        (known.head, known.position, known.is_marked) = (Some(head), position, true);
+        self.push(head_key, position, streams);
     }
 
-    /// Adds records that the log of a database has led to up to `position`.
-    pub(super) fn push(&mut self, head_key: Bytes, position: u64, mut records: Records) {
-        records.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let pending = records.iter().filter(|(_, value)| value.is_some());
-        let keys = pending.map(|(key, _)| key.clone()).collect::<Vec<_>>();
-        let derived = |value| Derived { position, value };
-        let layer = records
-            .into_iter()
-            .map(|(key, value)| (key, value.map(derived)))
-            .collect::<Layer>();
-        if !layer.is_empty() {
-            self.layers.push(layer);
+    /// Adds what the log of a database has led to up to `position`.
+    pub(super) fn push(&mut self, head_key: Bytes, position: u64, streams: Vec<DerivedStream>) {
+        let mut changed = Vec::with_capacity(streams.len());
+        for derived in streams {
+            let name = keys::slice_of_head(&derived.head_key);
+            let mut entry = match self.streams.entry(name.clone()) {
+                MapEntry::Occupied(entry) => entry,
+                // It is in the engine.
+                MapEntry::Vacant(_) if derived.is_direct => continue,
+                MapEntry::Vacant(entry) => entry.insert_entry(Stream::default()),
+            };
+            let stream = entry.get_mut();
+            if derived.is_direct || derived.head.is_some() {
+                self.bytes -= stream.head.take().map_or(0, |head| head.bytes());
+            }
+            for (key, value) in derived.runs {
+                let run = Derived { position, key, value };
+                self.bytes += run.bytes();
+                stream.runs.push_back(run);
+            }
+            if let Some(value) = derived.head {
+                let head = Derived {
+                    position,
+                    key: derived.head_key,
+                    value,
+                };
+                self.bytes += head.bytes();
+                stream.head = Some(head);
+            }
+            if stream.is_empty() {
+                entry.remove();
+            }
+            changed.push(name);
         }
         match self.parts.back_mut() {
-            Some(last) if keys.is_empty() && last.keys.is_empty() && last.database == head_key => {
+            Some(last) if changed.is_empty() && last.streams.is_empty() && last.database == head_key => {
                 last.position = position;
             }
             _ => {
@@ -218,26 +193,8 @@ impl Pending {
                 self.parts.push_back(Part {
                     database: head_key,
                     position,
-                    keys,
+                    streams: changed,
                 });
-            }
-        }
-    }
-
-    /// Brings everything into one map.
-    pub(super) fn merge(&mut self) {
-        for layer in std::mem::take(&mut self.layers) {
-            for (key, derived) in layer {
-                let added = derived.as_ref().map_or(0, |derived| size(&key, derived));
-                let size_before = |before: Option<Derived>| before.map_or(0, |before| size(&key, &before));
-                let removed = match derived {
-                    Some(derived) => {
-                        let before = self.records.insert(key.clone(), derived);
-                        size_before(before)
-                    }
-                    None => size_before(self.records.remove(&key)),
-                };
-                self.bytes = self.bytes + added - removed;
             }
         }
     }
@@ -251,14 +208,9 @@ impl Pending {
         self.parts.is_empty()
     }
 
-    /// How many parts were ever added.
-    pub(super) fn added(&self) -> u64 {
-        self.written + self.parts.len() as u64
-    }
-
-    /// How many of them were written.
-    pub(super) fn written(&self) -> u64 {
-        self.written
+    /// How many parts were ever added, and how many of them were settled.
+    pub(super) fn progress(&self) -> (u64, u64) {
+        (self.settled + self.parts.len() as u64, self.settled)
     }
 
     /// The databases of which the engine says up to where they are settled.
@@ -273,8 +225,7 @@ impl Pending {
     }
 
     /// The oldest records: of whole parts of a log, so many at least if there are, as far as there is room.
-    pub(super) fn oldest(&mut self, records: usize, room: Room) -> Settling {
-        self.merge();
+    pub(super) fn oldest(&self, records: usize, room: Room) -> Settling {
         let mut settling = Settling::default();
         let (mut operations, mut bytes) = (0, 0);
         for part in &self.parts {
@@ -282,19 +233,16 @@ impl Pending {
                 break;
             }
             let before = settling.records.len();
-            for key in &part.keys {
-                // One that was derived of more of the log comes with a later part.
-                let derived = self.records.get(key).filter(|derived| derived.position <= part.position);
-                if let Some(derived) = derived {
-                    bytes += key.len() + derived.value.len();
-                    settling.records.push((key.clone(), derived.value.clone()));
-                }
+            for derived in part.streams.iter().flat_map(|name| self.of(name, part.position)) {
+                bytes += derived.key.len() + derived.value.len();
+                settling
+                    .records
+                    .push((derived.key.clone(), derived.value.clone()));
             }
             // A database may need a condition and a record of its own.
             operations += settling.records.len() - before + 2;
             bytes += BYTES_OF_A_DATABASE;
-            let fits = operations <= room.operations && bytes <= room.bytes;
-            if !fits && !(room.is_whole && settling.parts == 0) {
+            if !room.fits(operations, bytes) && !(room.is_whole && settling.parts == 0) {
                 settling.records.truncate(before);
                 break;
             }
@@ -304,17 +252,35 @@ impl Pending {
         settling
     }
 
+    /// What is pending of a stream and was derived of the part of the log that ends at `position`. What was derived of more
+    /// of it comes with a later part.
+    fn of(&self, stream: &Bytes, position: u64) -> impl Iterator<Item = &Derived> {
+        let stream = self.streams.get(stream);
+        let runs = stream.into_iter().flat_map(|stream| &stream.runs);
+        let runs = runs.take_while(move |run| run.position <= position);
+        let head = stream.and_then(|stream| stream.head.as_ref());
+        runs.chain(head)
+            .filter(move |derived| derived.position == position)
+    }
+
     /// Forgets what is in the engine now.
     pub(super) fn settled(&mut self, settling: &Settling) {
-        self.written += settling.parts as u64;
+        self.settled += settling.parts as u64;
         for part in self.parts.drain(..settling.parts) {
             self.bytes -= RECORD_BYTES;
-            for key in part.keys {
-                let is_settled = |derived: &Derived| derived.position <= part.position;
-                if self.records.get(&key).is_some_and(is_settled)
-                    && let Some(derived) = self.records.remove(&key)
-                {
-                    self.bytes -= size(&key, &derived);
+            for name in part.streams {
+                let MapEntry::Occupied(mut entry) = self.streams.entry(name) else {
+                    continue;
+                };
+                let stream = entry.get_mut();
+                while let Some(run) = stream.runs.pop_front_if(|run| run.position <= part.position) {
+                    self.bytes -= run.bytes();
+                }
+                if let Some(head) = stream.head.take_if(|head| head.position <= part.position) {
+                    self.bytes -= head.bytes();
+                }
+                if stream.is_empty() {
+                    entry.remove();
                 }
             }
         }
@@ -326,20 +292,14 @@ impl Pending {
     }
 }
 
-fn size(key: &Bytes, derived: &Derived) -> usize {
-    RECORD_BYTES + key.len() + derived.value.len()
+impl Stream {
+    fn is_empty(&self) -> bool {
+        self.head.is_none() && self.runs.is_empty()
+    }
 }
 
-fn is_within(key: &[u8], start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
-    let begins = match start {
-        Bound::Included(start) => key >= start,
-        Bound::Excluded(start) => key > start,
-        Bound::Unbounded => true,
-    };
-    let ends = match end {
-        Bound::Included(end) => key <= end,
-        Bound::Excluded(end) => key < end,
-        Bound::Unbounded => true,
-    };
-    begins && ends
+impl Derived {
+    fn bytes(&self) -> usize {
+        RECORD_BYTES + self.key.len() + self.value.len()
+    }
 }

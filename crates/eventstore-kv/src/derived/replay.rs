@@ -6,7 +6,7 @@ use bytes::Bytes;
 use eventstore_abstractions::{Database, Position, Result};
 use kv_core::KeyValueStore;
 
-use super::Records;
+use super::DerivedStream;
 use crate::error::open_error;
 use crate::keys;
 use crate::record::{self, Place, Record, Segment, StreamHead, open_block};
@@ -24,8 +24,8 @@ pub(super) struct Replay<'a> {
     pub(super) position: u64,
 }
 
-/// The records that a block has led to, and its last position.
-pub(super) type Block = (u64, Records);
+/// The last position of a block, and what it leads to.
+pub(super) type Block = (u64, Vec<DerivedStream>);
 
 impl Replay<'_> {
     /// What each block leads to, in order; `pending` has what is not in the engine.
@@ -42,14 +42,17 @@ impl Replay<'_> {
                 let segments = open_block(&entry.key, &entry.value)?;
                 let starts = segments.first().map(|segment| segment.position.get());
                 if starts.is_some_and(|position| position > reached + 1) {
-                    return Err(record::missing(&keys::log_block(self.database, Position::new(reached).next())));
+                    return Err(record::missing(&keys::log_block(
+                        self.database,
+                        Position::new(reached).next(),
+                    )));
                 }
                 reached = keys::number_of(&entry.key).unwrap_or_default();
-                let mut records = Records::new();
+                let mut streams = Vec::new();
                 for segment in &segments {
-                    records.extend(self.segment(segment, &mut heads, &pending).await?);
+                    self.segment(segment, &mut streams, &mut heads, &pending).await?;
                 }
-                blocks.push((reached, newest(records)));
+                blocks.push((reached, streams));
             }
             next = page.next;
         }
@@ -59,41 +62,49 @@ impl Replay<'_> {
         Ok(blocks)
     }
 
-    /// The records that `segment` leads to, if the engine may not have them.
+    /// Adds what `segment` leads to to that of `streams`, as far as the engine may not have it.
     async fn segment(
         &self,
         segment: &Segment,
+        streams: &mut Vec<DerivedStream>,
         heads: &mut HashMap<Bytes, StreamHead>,
         pending: &impl Fn(&[u8]) -> Option<Bytes>,
-    ) -> Result<Records> {
+    ) -> Result<()> {
         // A long run, and the head with it, were written at once; so was the head of whatever has been removed since.
         let Place::Copied(run) = &segment.run else {
-            return Ok(Vec::new());
+            return Ok(());
         };
-        let mut records = Records::new();
+        let head_key = keys::stream_head(self.database, &segment.stream);
+        let at = match streams.iter().position(|stream| stream.head_key == head_key) {
+            Some(at) => at,
+            None => {
+                streams.push(DerivedStream {
+                    head_key: head_key.clone(),
+                    is_direct: false,
+                    head: None,
+                    runs: Vec::new(),
+                });
+                streams.len() - 1
+            }
+        };
         let key = keys::run(self.database, &segment.stream, segment.last_version);
-        records.push((key.clone(), Some(run.seal(&key))));
-        let key = keys::stream_head(self.database, &segment.stream);
-        if !heads.contains_key(&key) {
-            let stored = match pending(&key) {
+        let value = run.seal(&key);
+        streams[at].runs.push((key, value));
+        if !heads.contains_key(&head_key) {
+            let stored = match pending(&head_key) {
                 Some(stored) => Some(stored),
-                None => self.engine.get(&key).await.map_err(open_error)?,
+                None => self.engine.get(&head_key).await.map_err(open_error)?,
             };
-            let head = stored.map(|stored| StreamHead::open(&key, &stored));
-            heads.insert(key.clone(), head.transpose()?.unwrap_or_default());
+            let head = stored.map(|stored| StreamHead::open(&head_key, &stored));
+            heads.insert(head_key.clone(), head.transpose()?.unwrap_or_default());
         }
-        let head = heads.get_mut(&key).expect("it was just added");
+        let head = heads.get_mut(&head_key).expect("it was just added");
         if head.version < segment.last_version.get() {
             head.version = segment.last_version.get();
             head.newest_id = run.newest_id()?.map(|id| *id.as_uuid().as_bytes());
             head.grow();
-            records.push((key.clone(), Some(head.seal(&key))));
+            streams[at].head = Some(head.seal(&head_key));
         }
-        Ok(records)
+        Ok(())
     }
-}
-
-/// The last record of each key.
-fn newest(records: Records) -> Records {
-    records.into_iter().collect::<HashMap<_, _>>().into_iter().collect()
 }

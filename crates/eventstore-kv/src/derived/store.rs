@@ -7,11 +7,12 @@ use std::vec;
 use async_trait::async_trait;
 use bytes::Bytes;
 use kv_core::{
-    Batch, Capabilities, Direction, Durability, Entry, KeyValueStore, Outcome, Page, PageBuilder, Result, Scan, Watch,
+    Batch, Capabilities, Direction, Durability, Entry, KeyValueStore, Outcome, Page, PageBuilder, Result,
+    Scan, Watch,
 };
 
 use super::deferring::Deferring;
-use crate::keys;
+use crate::keys::{self, Derivable};
 
 #[async_trait]
 impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
@@ -48,7 +49,10 @@ impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
         if !missing.is_empty() {
             let stored = self.engine.get_many(&missing).await?;
             let pending = self.pending.read();
-            let mut found = missing.iter().zip(stored).map(|(key, stored)| pending.get(key).or(stored));
+            let mut found = missing
+                .iter()
+                .zip(stored)
+                .map(|(key, stored)| pending.get(key).or(stored));
             for value in values.iter_mut().filter(|value| value.is_none()) {
                 *value = found.next().flatten();
             }
@@ -58,9 +62,21 @@ impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
         self.catch_up().await?;
-        let pending = self.pending_of(&scan);
+        let pending = match keys::derivable(&scan) {
+            Derivable::Nothing => Vec::new(),
+            // What is not pending any more is in the engine by then.
+            Derivable::Runs(stream) => self.pending.read().page(stream, &scan),
+            Derivable::Anything => {
+                self.settle().await?;
+                Vec::new()
+            }
+        };
         let page = self.engine.scan(scan.clone()).await?;
-        Ok(if pending.is_empty() { page } else { merged(scan, pending, page) })
+        Ok(if pending.is_empty() {
+            page
+        } else {
+            merged(scan, pending, page)
+        })
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<Outcome> {
@@ -87,27 +103,15 @@ impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
     }
 }
 
-impl Deferring<Arc<dyn KeyValueStore>> {
-    /// What is pending of a range, in the direction of its scan.
-    fn pending_of(&self, scan: &Scan) -> Vec<Entry> {
-        {
-            let pending = self.pending.read();
-            if pending.is_merged() {
-                return pending.page(scan);
-            }
-        }
-        let mut pending = self.pending.write();
-        pending.merge();
-        pending.page(scan)
-    }
-}
-
 /// The page of `scan` of what is pending and what is stored, of which the engine has given `page`.
 fn merged(scan: Scan, pending: Vec<Entry>, page: Page) -> Page {
     let direction = scan.direction;
     let is_cut = page.next.is_some();
     let mut builder = PageBuilder::new(scan);
-    let (mut pending, mut stored) = (pending.into_iter().peekable(), page.entries.into_iter().peekable());
+    let (mut pending, mut stored) = (
+        pending.into_iter().peekable(),
+        page.entries.into_iter().peekable(),
+    );
     loop {
         if is_cut && stored.peek().is_none() {
             // The engine has more, and what is pending may come behind it.
@@ -140,5 +144,9 @@ fn next(
     if order.is_eq() {
         stored.next();
     }
-    if order.is_le() { pending.next() } else { stored.next() }
+    if order.is_le() {
+        pending.next()
+    } else {
+        stored.next()
+    }
 }

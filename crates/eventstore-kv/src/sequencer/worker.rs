@@ -265,7 +265,6 @@ impl Worker {
                 self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
                 self.tails.has_grown(plan.reach());
                 plan.remember_in(&mut self.cache);
-                self.engine.merge();
                 return growing;
             }
             Ok(Outcome::ConditionFailed { .. }) => {

@@ -152,8 +152,8 @@ impl Plan {
         let key = keys::run(self.database_name(target), target.name, version);
         let is_copied = run.is_copied();
         let value = run.seal(&key);
-        self.runs.push((target.stream, key, value));
         let stream = self.planned(target);
+        stream.runs.push((key, value));
         stream.state.head = head;
         stream.is_changed = true;
         stream.is_underivable |= !is_copied;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use kv_core::{Batch, Durability};
 
 use super::Plan;
-use crate::derived::{Derivation, Records};
+use crate::derived::{Derivation, DerivedStream};
 use crate::keys;
 use crate::record::Record;
 
@@ -26,7 +26,7 @@ impl Plan {
         }
         let (mut batch, derived) = self.take_streams(batch);
         let mut derivations = Vec::new();
-        for (database, records) in self.databases.iter_mut().zip(derived) {
+        for (database, streams) in self.databases.iter_mut().zip(derived) {
             let key = keys::database_head(&database.name);
             if !database.is_changed {
                 if self.limits.requires_heads && database.damage.is_none() {
@@ -51,7 +51,7 @@ impl Plan {
                     head_key: key,
                     head: value,
                     position,
-                    records,
+                    streams,
                 });
             }
         }
@@ -63,28 +63,27 @@ impl Plan {
         (batch, derivations, durability)
     }
 
-    /// Adds the heads of streams and what is to be known of their events, or leaves it out: for each database, what.
+    /// Adds the heads of streams and their runs, or leaves them out: for each database, what.
     ///
     /// All that the plan changes of a stream goes the same way, so that readers never see its head without its events.
-    fn take_streams(&mut self, mut batch: Batch) -> (Batch, Vec<Records>) {
-        let mut derived = vec![Records::new(); self.databases.len()];
-        for (stream, key, value) in mem::take(&mut self.runs) {
-            let stream = &self.streams[stream];
-            if self.databases[stream.database].defers && !stream.is_underivable {
-                derived[stream.database].push((key, Some(value)));
-            } else {
-                batch = batch.put(key, value);
+    fn take_streams(&mut self, mut batch: Batch) -> (Batch, Vec<Vec<DerivedStream>>) {
+        let mut derived: Vec<_> = self.databases.iter().map(|_| Vec::new()).collect();
+        for stream in self.streams.iter_mut().filter(|stream| stream.is_changed) {
+            let (head_key, head) = (stream.key.clone(), stream.state.head.seal(&stream.key));
+            let mut runs = mem::take(&mut stream.runs);
+            let is_direct = !self.databases[stream.database].defers || stream.is_underivable;
+            let mut left_out = Some(head);
+            if is_direct {
+                let head = left_out.take().into_iter().map(|head| (head_key.clone(), head));
+                let records = runs.drain(..).chain(head);
+                batch = records.fold(batch, |batch, (key, value)| batch.put(key, value));
             }
-        }
-        for stream in self.streams.iter().filter(|stream| stream.is_changed) {
-            let (key, head) = (stream.key.clone(), stream.state.head.seal(&stream.key));
-            if self.databases[stream.database].defers && !stream.is_underivable {
-                derived[stream.database].push((key, Some(head)));
-            } else {
-                // What is pending of it is older.
-                derived[stream.database].push((key.clone(), None));
-                batch = batch.put(key, head);
-            }
+            derived[stream.database].push(DerivedStream {
+                head_key,
+                is_direct,
+                head: left_out,
+                runs,
+            });
         }
         (batch, derived)
     }

@@ -51,8 +51,6 @@ pub(super) struct Plan {
     answers: Vec<Result<Done>>,
     /// In order; a later write of a key replaces an earlier one.
     writes: Vec<(Bytes, Option<Bytes>)>,
-    /// The runs that it adds, each with where its stream is among those of the plan.
-    runs: Vec<(usize, Bytes, Bytes)>,
     durable: bool,
 }
 
@@ -102,6 +100,8 @@ pub(super) struct PlannedStream {
     /// Whether its head comes to say what the copies in the log do not.
     is_underivable: bool,
     has_new_snapshots: bool,
+    /// The runs that it adds, and their keys.
+    runs: Vec<(Bytes, Bytes)>,
     /// The ids that the plan appends.
     messages: Vec<MessageId>,
     idempotency: Vec<IdempotencyId>,
@@ -127,7 +127,6 @@ impl Plan {
             index: HashMap::new(),
             answers: Vec::new(),
             writes: Vec::new(),
-            runs: Vec::new(),
             durable: false,
         }
     }
@@ -203,6 +202,7 @@ impl Plan {
             is_changed: false,
             is_underivable: false,
             has_new_snapshots: false,
+            runs: Vec::new(),
             messages: Vec::new(),
             idempotency: Vec::new(),
         });

@@ -1,0 +1,313 @@
+//! What can be derived from the log, and is written later.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eventstore_abstractions::{
+    AppendOptions, ContentType, Deletion, Error, EventLog, EventLogExt, EventMessage, EventStoreProvider,
+    EventStoreProviderExt, ExpectedVersion, Payload, ReadOptions, Retention, Settings, StreamId, Version,
+};
+use eventstore_kv::{Options, Provider};
+use eventstore_testkit::fault::{FaultStore, Moment};
+use kv_core::{Batch, Bytes, Capabilities, Durability, Entry, KeyValueStore, Outcome, Page, Scan};
+
+const STREAM_HEAD: u8 = 0x12;
+const RUN: u8 = 0x13;
+const SETTLED: u8 = 0x1c;
+
+/// An engine in memory that says that it keeps everything, which it does as long as the test holds it.
+#[derive(Debug)]
+struct Kept(kv_memory::Store);
+
+#[async_trait]
+impl KeyValueStore for Kept {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            durable: true,
+            ..self.0.capabilities()
+        }
+    }
+
+    async fn get(&self, key: &[u8]) -> kv_core::Result<Option<Bytes>> {
+        self.0.get(key).await
+    }
+
+    async fn scan(&self, scan: Scan) -> kv_core::Result<Page> {
+        self.0.scan(scan).await
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> kv_core::Result<Outcome> {
+        self.0.commit(batch, durability).await
+    }
+
+    /// It stays open: what is in it is looked at.
+    async fn close(&self) -> kv_core::Result<()> {
+        Ok(())
+    }
+}
+
+fn engine() -> Arc<FaultStore> {
+    FaultStore::new(Arc::new(Kept(kv_memory::Store::new())))
+}
+
+async fn try_open(engine: &Arc<FaultStore>, max_deferred_bytes: usize) -> Result<Provider, Error> {
+    let options = Options::default().max_deferred_bytes(max_deferred_bytes);
+    let engine = Arc::clone(engine) as Arc<dyn KeyValueStore>;
+    Provider::open_with(engine, Settings::default(), options).await
+}
+
+/// A provider that writes nothing later of itself before it has rested, and its log.
+async fn open(engine: &Arc<FaultStore>) -> (Provider, Arc<dyn EventLog>) {
+    let provider = try_open(engine, 1 << 20).await.expect("it opens");
+    let log = provider.default_log();
+    (provider, log)
+}
+
+fn event(text: &str) -> EventMessage {
+    let payload = Payload::new(ContentType::OCTET_STREAM, text.as_bytes().to_vec());
+    EventMessage::new("Noted", payload).expect("a valid name")
+}
+
+fn stream(id: &str) -> StreamId {
+    StreamId::new("case", id).expect("a valid name")
+}
+
+async fn append(log: &dyn EventLog, id: &str, texts: &[&str]) -> u64 {
+    let events = texts.iter().map(|text| event(text));
+    let appended = log.append(&stream(id), ExpectedVersion::Any, events).await;
+    appended.expect("it is appended").version.get()
+}
+
+/// The texts of the events of a stream, read one page for each.
+async fn texts(log: &dyn EventLog, id: &str) -> Vec<String> {
+    let replay = log
+        .read_stream(&stream(id), ReadOptions::replay().page_size(1))
+        .await;
+    let events = replay
+        .expect("it is read")
+        .collect()
+        .await
+        .expect("it is read")
+        .events;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("a text");
+    events
+        .iter()
+        .map(|event| text(&event.message.payload.bytes))
+        .collect()
+}
+
+async fn stored(engine: &FaultStore, space: u8) -> Vec<Entry> {
+    let page = engine
+        .inner()
+        .scan(Scan::prefix(vec![space]).max_items(usize::MAX))
+        .await;
+    page.expect("the engine is read").entries
+}
+
+#[tokio::test]
+async fn heads_and_short_runs_are_read_before_they_are_written() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    append(&*log, "a", &["1"]).await;
+    append(&*log, "a", &["2", "3"]).await;
+    append(&*log, "b", &["4"]).await;
+    // The first commit to a database has everything.
+    assert_eq!(
+        (
+            stored(&engine, RUN).await.len(),
+            stored(&engine, STREAM_HEAD).await.len()
+        ),
+        (1, 1)
+    );
+    assert_eq!(texts(&*log, "a").await, ["1", "2", "3"]);
+    assert_eq!(texts(&*log, "b").await, ["4"]);
+    let event = log
+        .read_stream(&stream("a"), ReadOptions::slice(Version::new(3), Version::new(3)))
+        .await;
+    assert_eq!(
+        event.expect("read").collect().await.expect("read").events.len(),
+        1
+    );
+    provider.close().await.expect("it closes");
+    assert_eq!(
+        (
+            stored(&engine, RUN).await.len(),
+            stored(&engine, STREAM_HEAD).await.len()
+        ),
+        (3, 2)
+    );
+}
+
+#[tokio::test]
+async fn what_was_not_written_is_derived_at_the_next_opening() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    for round in 0..3 {
+        for id in ["a", "b"] {
+            append(&*log, id, &[&format!("{id}{round}")]).await;
+        }
+    }
+    drop((provider, log));
+    let (_provider, log) = open(&engine).await;
+    assert_eq!(texts(&*log, "a").await, ["a0", "a1", "a2"]);
+    assert_eq!(append(&*log, "a", &["a3"]).await, 4);
+    assert_eq!(texts(&*log, "b").await, ["b0", "b1", "b2"]);
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_say_is_written_at_once_and_not_derived_over() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    append(&*log, "a", &["1"]).await;
+    append(&*log, "a", &["2"]).await;
+    append(&*log, "b", &["1"]).await;
+    let retained = log
+        .set_retention(&stream("a"), Retention::default().max_count(2))
+        .await;
+    retained.expect("it is set");
+    let deleted = log
+        .delete_stream(&stream("b"), ExpectedVersion::Any, Deletion::Hard)
+        .await;
+    deleted.expect("it is deleted");
+    append(&*log, "a", &["3"]).await;
+    let long = "x".repeat(5_000);
+    append(&*log, "c", &["1"]).await;
+    append(&*log, "c", &[&long]).await;
+    append(&*log, "c", &["3"]).await;
+    drop((provider, log));
+    let (_provider, log) = open(&engine).await;
+    assert_eq!(texts(&*log, "a").await, ["2", "3"]);
+    assert!(texts(&*log, "b").await.is_empty());
+    let refused = log.append(&stream("b"), ExpectedVersion::Any, [event("2")]).await;
+    assert!(matches!(refused, Err(Error::StreamDeleted { .. })), "{refused:?}");
+    assert_eq!(texts(&*log, "c").await, ["1", &long, "3"]);
+}
+
+#[tokio::test]
+async fn store_that_has_lost_where_it_is_settled_is_refused() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    append(&*log, "a", &["1"]).await;
+    append(&*log, "a", &["2"]).await;
+    drop((provider, log));
+    let settled = stored(&engine, SETTLED).await;
+    let lost = Batch::new().delete(settled[0].key.clone());
+    let applied = engine.inner().commit(lost, Durability::Durable).await;
+    assert_eq!(applied.expect("it is deleted"), Outcome::Applied);
+    let refused = try_open(&engine, 1 << 20)
+        .await
+        .expect_err("events would be lost")
+        .to_string();
+    assert!(
+        refused.contains("the settled position of database") && refused.contains("is missing"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn log_that_has_lost_a_block_which_is_not_settled_is_refused() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    for text in ["1", "2", "3"] {
+        append(&*log, "a", &[text]).await;
+    }
+    drop((provider, log));
+    let blocks = stored(&engine, 0x11).await;
+    let lost = Batch::new().delete(blocks[1].key.clone());
+    let applied = engine.inner().commit(lost, Durability::Durable).await;
+    assert_eq!(applied.expect("it is deleted"), Outcome::Applied);
+    let refused = try_open(&engine, 1 << 20)
+        .await
+        .expect_err("an event would be lost")
+        .to_string();
+    assert!(
+        refused.contains("position 2") && refused.contains("is missing"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn more_than_is_allowed_is_written_with_later_commits() {
+    let engine = engine();
+    let provider = try_open(&engine, 4_000).await.expect("it opens");
+    let log = provider.default_log();
+    for round in 0..100 {
+        append(&*log, &format!("s{}", round % 10), &["event"]).await;
+    }
+    let runs = stored(&engine, RUN).await.len();
+    assert!((60..100).contains(&runs), "{runs} runs are stored");
+    drop((provider, log));
+    let (_provider, log) = open(&engine).await;
+    for id in 0..10 {
+        assert_eq!(texts(&*log, &format!("s{id}")).await.len(), 10);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_written_later_where_nothing_may_be() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    append(&*log, "a", &["1"]).await;
+    append(&*log, "a", &["2"]).await;
+    drop((provider, log));
+    let provider = try_open(&engine, 0).await.expect("it opens");
+    assert!(stored(&engine, SETTLED).await.is_empty());
+    let log = provider.default_log();
+    append(&*log, "a", &["3"]).await;
+    assert_eq!(stored(&engine, RUN).await.len(), 3);
+    drop((provider, log));
+    let (_provider, log) = open(&engine).await;
+    assert_eq!(texts(&*log, "a").await, ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn commit_that_lands_late_is_seen_with_all_that_it_leads_to() {
+    let engine = engine();
+    let (_provider, log) = open(&engine).await;
+    append(&*log, "a", &["1"]).await;
+    append(&*log, "a", &["2"]).await;
+    let straggler = engine.detach_next_commit(kv_core::Error::outcome_unknown("no answer", "time-out"));
+    let tried = log.append(&stream("a"), ExpectedVersion::Any, [event("3")]).await;
+    assert!(tried.is_err_and(|error| error.outcome_unknown()));
+    assert_eq!(texts(&*log, "a").await, ["1", "2"]);
+    assert_eq!(straggler.land().await.expect("it lands"), Outcome::Applied);
+    assert_eq!(log.head().await.expect("read").get(), 3);
+    assert_eq!(texts(&*log, "a").await, ["1", "2", "3"]);
+    assert_eq!(append(&*log, "a", &["4"]).await, 4);
+    assert_eq!(texts(&*log, "a").await, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn buffered_append_that_was_derived_and_not_kept_is_gone_as_a_whole() {
+    let engine = engine();
+    let (_provider, log) = open(&engine).await;
+    append(&*log, "a", &["1"]).await;
+    engine.fail_next_commit(
+        Moment::BeforeApplying,
+        kv_core::Error::unavailable("the disk is full", "a fault"),
+    );
+    let options = AppendOptions::default().durability(eventstore_abstractions::Durability::Buffered);
+    let refused = log.append_with(&stream("a"), vec![event("2")], options).await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    assert_eq!(texts(&*log, "a").await, ["1"]);
+    assert_eq!(append(&*log, "a", &["2"]).await, 2);
+}
+
+#[tokio::test]
+async fn copy_of_a_store_that_was_not_closed_has_everything() {
+    let engine = engine();
+    let (provider, log) = open(&engine).await;
+    for text in ["1", "2", "3"] {
+        append(&*log, "a", &[text]).await;
+    }
+    drop((provider, log));
+    let target = Arc::new(kv_memory::Store::new());
+    let copied = eventstore_kv::copy(&*engine, &*target)
+        .await
+        .expect("it is copied");
+    assert_eq!((copied.streams, copied.events), (1, 3));
+    let opened = Provider::open(target, Settings::default())
+        .await
+        .expect("it opens");
+    assert_eq!(texts(&*opened.default_log(), "a").await, ["1", "2", "3"]);
+}
