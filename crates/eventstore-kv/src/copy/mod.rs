@@ -26,6 +26,8 @@ use target::{Begun, Copying};
 /// source. Until it has succeeded, [`Provider::open`](crate::Provider::open) refuses the target. At the end every record of both stores is
 /// read and compared. Onto a copy that is finished and that nothing was written to since, it does nothing else.
 ///
+/// What a source that was not closed has put off is written to it first.
+///
 /// Nothing may write to the source meanwhile. Appends are noticed, and refused as an error; changes of namespaces, where
 /// consumers and projections keep their state, are noticed unless they come after the comparison.
 ///

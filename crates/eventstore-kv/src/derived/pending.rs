@@ -242,7 +242,8 @@ impl Pending {
             // A database may need a condition and a record of its own.
             operations += settling.records.len() - before + 2;
             bytes += BYTES_OF_A_DATABASE;
-            if !room.fits(operations, bytes) && !(room.is_whole && settling.parts == 0) {
+            let is_alone = room.is_whole && settling.parts == 0;
+            if !(is_alone || room.fits(operations, bytes)) {
                 settling.records.truncate(before);
                 break;
             }

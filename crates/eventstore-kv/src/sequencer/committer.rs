@@ -18,7 +18,7 @@ use tokio::runtime::Handle;
 
 use super::group::Group;
 use super::plan::{Done, Plan};
-use super::request::Request;
+use super::request::Queued;
 use crate::derived::{Derivation, Engine};
 
 /// How long the sequencer sleeps at a time while a commit is under way. Requests do not wake it then: to be woken for
@@ -29,7 +29,7 @@ const NAP: Duration = Duration::from_micros(40);
 #[derive(Debug)]
 pub(super) struct Landed {
     pub(super) plan: Arc<Plan>,
-    pub(super) requests: Vec<Request>,
+    pub(super) requests: Vec<Queued>,
     /// What each request is told if the commit was applied.
     pub(super) answers: Vec<Result<Done>>,
     pub(super) outcome: kv_core::Result<Outcome>,
@@ -178,7 +178,7 @@ type Changes = (Batch, Vec<Derivation>, Durability);
 /// A group that is being committed.
 struct Flight {
     plan: Arc<Plan>,
-    requests: Vec<Request>,
+    requests: Vec<Queued>,
     answers: Vec<Result<Done>>,
 }
 

@@ -3,7 +3,7 @@
 use kv_core::Capabilities;
 
 use super::plan::{Limits, Plan};
-use super::request::Request;
+use super::request::{Queued, Request};
 use crate::limits::Cost;
 
 /// Most bytes of one group, unless a single request has more: it bounds memory and the wait of those behind it.
@@ -15,7 +15,7 @@ pub(super) const MAX_REQUESTS: usize = 4_096;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) plan: Plan,
-    pub(super) requests: Vec<Request>,
+    pub(super) requests: Vec<Queued>,
     cost: Cost,
 }
 
@@ -46,7 +46,7 @@ impl Group {
     }
 
     /// Adds requests that the plan has decided.
-    pub(super) fn add(&mut self, decided: impl Iterator<Item = Request>) {
+    pub(super) fn add(&mut self, decided: impl Iterator<Item = Queued>) {
         for request in decided {
             self.cost = self.cost.plus(request.cost);
             self.requests.push(request);

@@ -7,7 +7,7 @@ use eventstore_abstractions::{AppendCondition, Database, Position, Result, Versi
 
 use super::cache::{Cache, DatabaseState, StreamState};
 use super::plan::Plan;
-use super::request::{Action, Part, Request};
+use super::request::{Action, Part, Queued, Request};
 use crate::error::repeated;
 use crate::idempotency::{self, Earlier, Verdict, is_newer, is_sorted_by_time};
 use crate::keys;
@@ -64,7 +64,7 @@ pub(super) struct Sources<'a> {
 pub(super) async fn gather(
     mut sources: Sources<'_>,
     plan: &mut Plan,
-    requests: &[Request],
+    requests: &[Queued],
 ) -> kv_core::Result<Vec<Option<KnownRequest>>> {
     sources.databases(plan, requests).await?;
     sources.streams(plan, requests).await?;
@@ -122,7 +122,7 @@ struct PartLookup {
 
 impl Sources<'_> {
     /// Adds the databases of `requests` to the plan.
-    async fn databases(&mut self, plan: &mut Plan, requests: &[Request]) -> kv_core::Result<()> {
+    async fn databases(&mut self, plan: &mut Plan, requests: &[Queued]) -> kv_core::Result<()> {
         let mut names: Vec<&Database> = Vec::new();
         for request in requests {
             let name = &request.database;
@@ -180,7 +180,7 @@ impl Sources<'_> {
     }
 
     /// Adds the streams of `requests` to the plan, reading in one call what is not cached.
-    async fn streams(&mut self, plan: &mut Plan, requests: &[Request]) -> kv_core::Result<()> {
+    async fn streams(&mut self, plan: &mut Plan, requests: &[Queued]) -> kv_core::Result<()> {
         let mut read: Vec<(usize, &Database, Part<'_>)> = Vec::new();
         let mut seen = HashSet::new();
         let mut wanted = Vec::new();

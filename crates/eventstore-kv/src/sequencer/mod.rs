@@ -22,7 +22,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use self::plan::MAX_BLOCK_BYTES;
-pub(crate) use self::request::{Action, Append, AppendAll, LifeChange, Reply, Request};
+use self::request::Queued;
+pub(crate) use self::request::{Action, Answer, Append, AppendAll, LifeChange, Reply, Request};
 use self::worker::Worker;
 use crate::derived::Engine;
 use crate::limits::Cost;
@@ -35,7 +36,7 @@ use crate::subscription::Tails;
 pub(crate) struct Sequencer {
     requests: mpsc::Sender<Command>,
     /// Kept so that sessions find the queue of releases open as long as there is a provider.
-    _releases: mpsc::UnboundedSender<Request>,
+    _releases: mpsc::UnboundedSender<Queued>,
     released: Arc<Notify>,
 }
 
@@ -50,14 +51,14 @@ enum Command {
 #[derive(Debug)]
 pub(crate) struct Hold {
     release: Option<Box<Request>>,
-    releases: mpsc::UnboundedSender<Request>,
+    releases: mpsc::UnboundedSender<Queued>,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
             // A sequencer that has ended has released everything, or will leave it to the session's time-out.
-            let _ = self.releases.send(*release);
+            let _ = self.releases.send(release);
         }
     }
 }
@@ -111,17 +112,14 @@ impl Sequencer {
     }
 
     /// Queues a request and waits for its answer. It waits for a place in the queue first, when that is full.
-    pub(crate) async fn ask(
-        &self,
-        request: Request,
-        answer: oneshot::Receiver<Result<Reply>>,
-    ) -> Result<Reply> {
+    pub(crate) async fn ask(&self, request: Request, answer: oneshot::Receiver<Answer>) -> Result<Reply> {
         let command = Command::Write(Box::new(request));
         self.requests
             .send(command)
             .await
             .map_err(|_| Error::ProviderClosed)?;
-        answer.await.unwrap_or(Err(Error::ProviderClosed))
+        let answer = answer.await.map_err(|_| Error::ProviderClosed)?;
+        answer.reply
     }
 
     /// Finishes what was begun and closes the engine.

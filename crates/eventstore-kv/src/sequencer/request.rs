@@ -26,7 +26,21 @@ pub(crate) struct Request {
     pub(super) head_key: Bytes,
     pub(super) action: Action,
     pub(super) cost: Cost,
-    pub(super) reply: oneshot::Sender<Result<Reply>>,
+    /// Until it is answered.
+    reply: Option<oneshot::Sender<Answer>>,
+}
+
+/// A request on its way: in the same memory from the queue to its answer.
+pub(crate) type Queued = Box<Request>;
+
+/// What a request is told.
+///
+/// The request comes with it, and is dropped by whoever asked: memory that one thread allocates and another one
+/// frees makes them wait for each other.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(super) reply: Result<Reply>,
+    _request: Option<Queued>,
 }
 
 /// What is to be done.
@@ -167,7 +181,7 @@ impl Request {
         stream: StreamId,
         action: Action,
         cost: Cost,
-        reply: oneshot::Sender<Result<Reply>>,
+        reply: oneshot::Sender<Answer>,
     ) -> Self {
         let head_key = keys::stream_head(&database, &stream);
         Self {
@@ -176,7 +190,17 @@ impl Request {
             head_key,
             action,
             cost,
-            reply,
+            reply: Some(reply),
+        }
+    }
+
+    /// Tells whoever asked, if somebody still waits. A hold in an answer that nobody takes releases itself.
+    pub(super) fn answer(mut self: Box<Self>, reply: Result<Reply>) {
+        if let Some(asked) = self.reply.take() {
+            let _ = asked.send(Answer {
+                reply,
+                _request: Some(self),
+            });
         }
     }
 

@@ -13,7 +13,7 @@ use super::committer::{Committer, Landed};
 use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
-use super::request::{Action, Reply, Request};
+use super::request::{Action, Queued, Reply};
 use super::{Command, Hold, release};
 use crate::derived::Engine;
 use crate::error::{open_error, shared_errors};
@@ -41,9 +41,9 @@ pub(super) struct Worker {
     clock: Arc<dyn Clock>,
     cache: Cache,
     released: Arc<Notify>,
-    releases: mpsc::WeakUnboundedSender<Request>,
+    releases: mpsc::WeakUnboundedSender<Queued>,
     /// Requests that were taken and not yet decided, oldest first.
-    waiting: VecDeque<Request>,
+    waiting: VecDeque<Queued>,
     /// Whether a group was left to the committer and has not landed yet.
     is_busy: bool,
     /// Whether the oldest waiting request depends on what has not landed yet.
@@ -64,7 +64,7 @@ impl Worker {
         options: &Options,
         indexes: Indexes,
         released: Arc<Notify>,
-        releases: mpsc::WeakUnboundedSender<Request>,
+        releases: mpsc::WeakUnboundedSender<Queued>,
     ) -> Self {
         let capabilities = engine.capabilities();
         Self {
@@ -97,7 +97,7 @@ impl Worker {
     pub(super) async fn run(
         mut self,
         mut requests: mpsc::Receiver<Command>,
-        mut releases: mpsc::UnboundedReceiver<Request>,
+        mut releases: mpsc::UnboundedReceiver<Queued>,
     ) {
         while self.closing.is_none() {
             if !self.next(&mut requests, &mut releases).await {
@@ -138,7 +138,7 @@ impl Worker {
     async fn next(
         &mut self,
         requests: &mut mpsc::Receiver<Command>,
-        releases: &mut mpsc::UnboundedReceiver<Request>,
+        releases: &mut mpsc::UnboundedReceiver<Queued>,
     ) -> bool {
         if self.is_busy {
             self.committer.nap();
@@ -163,7 +163,7 @@ impl Worker {
     async fn settle_at_rest(
         &self,
         requests: &mpsc::Receiver<Command>,
-        releases: &mpsc::UnboundedReceiver<Request>,
+        releases: &mpsc::UnboundedReceiver<Queued>,
     ) {
         while requests.is_empty() && releases.is_empty() && !self.engine.is_settled() {
             if let Err(error) = self.engine.settle_some().await {
@@ -175,7 +175,7 @@ impl Worker {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Write(request) => self.waiting.push_back(*request),
+            Command::Write(request) => self.waiting.push_back(request),
             Command::Close(reply) => self.closing = Some(reply),
         }
     }
@@ -220,7 +220,8 @@ impl Worker {
     /// Decides as many of the waiting requests as `growing` takes.
     async fn grow(&mut self, growing: &mut Group, flying: Option<&Plan>) -> kv_core::Result<()> {
         loop {
-            let room = growing.room(self.waiting.iter(), &self.capabilities);
+            let waiting = self.waiting.iter().map(|request| &**request);
+            let room = growing.room(waiting, &self.capabilities);
             if room == 0 {
                 return Ok(());
             }
@@ -252,12 +253,15 @@ impl Worker {
 
     /// Answers the requests of a group that has landed, or lets them be decided anew. The group that grew on top of it
     /// comes back as far as it may be kept.
-    fn settle(&mut self, landed: Landed, growing: Group) -> Group {
+    fn settle(&mut self, mut landed: Landed, growing: Group) -> Group {
         self.is_blocked = false;
         match &landed.outcome {
             Ok(Outcome::Applied) => {
                 self.lost = 0;
-                // Callers first: they go on while the rest is done.
+                // Callers first: they go on while the rest is done. Their events are freed by them.
+                if let Some(plan) = Arc::get_mut(&mut landed.plan) {
+                    plan.forget_events();
+                }
                 let plan = Arc::clone(&landed.plan);
                 self.answer(landed);
                 self.unsettled
@@ -316,13 +320,7 @@ impl Worker {
         }
     }
 
-    fn reply(&self, request: Request, answer: Result<Done>) {
-        let Request {
-            database,
-            stream,
-            reply,
-            ..
-        } = request;
+    fn reply(&self, request: Queued, answer: Result<Done>) {
         let answer = answer.and_then(|done| {
             Ok(match done {
                 Done::Appended(appended) => Reply::Appended(appended),
@@ -333,13 +331,13 @@ impl Worker {
                 Done::Held(held_by) => Reply::Held(held_by),
                 Done::Opened(session) => {
                     let releases = self.releases.upgrade().ok_or(Error::ProviderClosed)?;
-                    let release = Some(Box::new(release(database, stream, session.id)));
+                    let release = release(request.database.clone(), request.stream.clone(), session.id);
+                    let release = Some(Box::new(release));
                     Reply::Opened(Hold { release, releases }, session)
                 }
             })
         });
-        // A caller that has gone away does not want the answer; a hold in it releases itself.
-        let _ = reply.send(answer);
+        request.answer(answer);
     }
 }
 
@@ -348,15 +346,15 @@ async fn rest(clock: &dyn Clock) {
     clock.sleep_until(clock.now().saturating_add(REST)).await;
 }
 
-fn prepend(waiting: &mut VecDeque<Request>, requests: Vec<Request>) {
+fn prepend(waiting: &mut VecDeque<Queued>, requests: Vec<Queued>) {
     for request in requests.into_iter().rev() {
         waiting.push_front(request);
     }
 }
 
-fn fail(requests: impl IntoIterator<Item = Request>, error: kv_core::Error) {
+fn fail(requests: impl IntoIterator<Item = Queued>, error: kv_core::Error) {
     let error = shared_errors(error);
     for request in requests {
-        let _ = request.reply.send(Err(error()));
+        request.answer(Err(error()));
     }
 }

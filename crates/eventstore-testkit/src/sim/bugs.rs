@@ -20,11 +20,13 @@ use crate::fault::locked;
 /// The first byte of a key, by kind of record (`docs/storage-format.md`).
 mod space {
     pub(super) const DATABASE_HEAD: u8 = 0x10;
+    pub(super) const LOG_BLOCK: u8 = 0x11;
     pub(super) const STREAM_HEAD: u8 = 0x12;
     pub(super) const RUN: u8 = 0x13;
     pub(super) const MESSAGE: u8 = 0x15;
     pub(super) const IDEMPOTENCY: u8 = 0x16;
     pub(super) const LEASE: u8 = 0x17;
+    pub(super) const SETTLED: u8 = 0x1c;
     pub(super) const STATE: u8 = 0x20;
 }
 
@@ -71,11 +73,13 @@ pub enum Bug {
     TornBatch,
     /// A durable commit does not keep the buffered ones before it.
     SyncOfOwnBatchOnly,
+    /// What is put off is said to be settled, and runs of it are not written.
+    SettledNotWritten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AckBeforeSync,
         Self::AckOfFailedCommit,
         Self::UnknownToldAsFailure,
@@ -92,6 +96,7 @@ impl Bug {
         Self::ProjectionCheckpointNotRequired,
         Self::TornBatch,
         Self::SyncOfOwnBatchOnly,
+        Self::SettledNotWritten,
     ];
 
     pub(super) fn mistakes(self) -> Mistakes {
@@ -170,9 +175,13 @@ impl Buggy {
             Bug::ProjectionCheckpointNotRequired if writes_to(&batch, space::STATE) => {
                 (without_conditions(batch), durability)
             }
-            Bug::DeadLeaseKept if writes_to(&batch, space::RUN) => {
+            Bug::DeadLeaseKept if writes_to(&batch, space::LOG_BLOCK) => {
                 let is_end = |key: &Bytes, value: &Option<Bytes>| is_in(key, space::LEASE) && value.is_none();
                 (without(batch, is_end), durability)
+            }
+            Bug::SettledNotWritten if writes_to(&batch, space::SETTLED) => {
+                let is_run = |key: &Bytes, _: &Option<Bytes>| is_in(key, space::RUN);
+                (without(batch, is_run), durability)
             }
             Bug::ScavengeRemovesOneMore => (self.with_one_more(batch).await?, durability),
             _ => (batch, durability),
@@ -222,7 +231,7 @@ impl Buggy {
 fn grants_only(batch: &Batch) -> bool {
     let mut writes = batch.writes();
     writes.any(|(key, value)| is_in(key, space::LEASE) && value.is_some())
-        && !batch.writes().any(|(key, _)| is_in(key, space::RUN))
+        && !batch.writes().any(|(key, _)| is_in(key, space::LOG_BLOCK))
 }
 
 fn is_in(key: &[u8], space: u8) -> bool {

@@ -278,6 +278,13 @@ impl Plan {
         }
     }
 
+    /// Lets go of its events, once it has landed: nobody looks for them in it any more.
+    pub(super) fn forget_events(&mut self) {
+        for database in &mut self.databases {
+            database.tail = Tail::default();
+        }
+    }
+
     /// The databases that it writes to.
     pub(super) fn changed(&self) -> impl Iterator<Item = &Database> {
         let changed = self.databases.iter().filter(|database| database.is_changed);
