@@ -38,6 +38,7 @@ enum Space {
     TypePostings = 0x19,
     CategoryPostings = 0x1a,
     ScavengeCursor = 0x1b,
+    Turn = 0x1c,
     State = 0x20,
 }
 
@@ -162,6 +163,11 @@ pub(crate) fn scavenge_cursor(database: &Database) -> Bytes {
     Key::in_database(Space::ScavengeCursor, database, 0).done()
 }
 
+/// Whose turn it is to write to a database.
+pub(crate) fn turn(database: &Database) -> Bytes {
+    Key::in_database(Space::Turn, database, 0).done()
+}
+
 /// The runs of a stream that end with a version from `first` to `last`, both included. As runs are kept under the
 /// last of their versions, the first of these has `first` in it.
 pub(crate) fn runs(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
@@ -274,6 +280,7 @@ pub(crate) enum Kind {
     StreamHead,
     Snapshot,
     Lease,
+    Turn,
     Other,
 }
 
@@ -284,6 +291,7 @@ pub(crate) fn kind(key: &[u8]) -> Kind {
         (Space::StreamHead, Kind::StreamHead),
         (Space::Snapshot, Kind::Snapshot),
         (Space::Lease, Kind::Lease),
+        (Space::Turn, Kind::Turn),
     ];
     let found = kinds
         .iter()
@@ -362,6 +370,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
         Some(byte) if byte == Space::ScavengeCursor as u8 => {
             named("the scavenge cursor of database", 1, nothing)
         }
+        Some(byte) if byte == Space::Turn as u8 => named("the turn of database", 1, nothing),
         Some(byte) if byte == Space::TagPostings as u8 => {
             named("the postings of database and tag", 2, position)
         }

@@ -89,11 +89,13 @@ impl<'a> Side<'a> {
         Ok(heads)
     }
 
-    /// A page of records, each of which is what was written. Leases are left out: sessions do not move.
+    /// A page of records, each of which is what was written. Leases and turns are left out: neither sessions
+    /// nor processes move.
     pub(super) async fn page(&self, scan: Scan) -> Result<Page> {
         let page = self.engine.scan(scan).await;
         let mut page = page.map_err(|error| self.failed(error))?;
-        page.entries.retain(|entry| keys::kind(&entry.key) != Kind::Lease);
+        let moves = |key: &[u8]| !matches!(keys::kind(key), Kind::Lease | Kind::Turn);
+        page.entries.retain(|entry| moves(&entry.key));
         for entry in &page.entries {
             record::check(&entry.key, &entry.value).map_err(|error| self.of(error))?;
         }

@@ -367,6 +367,13 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
     add("scavenge-cursor", keys::scavenge_cursor(&database), &|key| {
         ScavengeCursor { position: 300 }.seal(key)
     });
+    add("turn", keys::turn(&database), &|key| {
+        Turn {
+            holder: [7; 16],
+            waiting: vec![[8; 16]],
+        }
+        .seal(key)
+    });
     add(
         "log-block-of-removed",
         keys::log_block(&database, Position::new(9)),
@@ -500,6 +507,7 @@ fn golden_records_are_read_as_ever() {
             "message" => MessageEntry::open(&key, &value).map(|entry| entry.version == 7),
             "idempotency" => IdempotencyEntry::open(&key, &value).map(|entry| entry.events == 2),
             "scavenge-cursor" => ScavengeCursor::open(&key, &value).map(|cursor| cursor.position == 300),
+            "turn" => Turn::open(&key, &value).map(|turn| turn.waiting.len() == 1),
             "namespace-value" => open_state(&key, &value).map(|state| &state[..] == b"500"),
             "tag-postings" => open_postings(&key, &value).map(|postings| postings.len() == 2),
             "type-postings" | "category-postings" => {

@@ -11,6 +11,7 @@ mod group;
 mod known;
 mod plan;
 mod request;
+mod turns;
 mod worker;
 
 use std::sync::Arc;

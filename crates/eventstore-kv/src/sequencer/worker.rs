@@ -13,6 +13,7 @@ use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Reply, Request};
+use super::turns::Turns;
 use super::{Command, Hold, release};
 use crate::error::{open_error, shared_errors};
 use crate::options::{Options, Threads};
@@ -40,6 +41,7 @@ pub(super) struct Worker {
     releases: mpsc::WeakUnboundedSender<Request>,
     /// Requests that were taken and not yet decided, oldest first.
     waiting: VecDeque<Request>,
+    turns: Turns,
     /// Whether a group was left to the committer and has not landed yet.
     is_busy: bool,
     /// Whether the oldest waiting request depends on what has not landed yet.
@@ -80,6 +82,7 @@ impl Worker {
             released,
             releases,
             waiting: VecDeque::new(),
+            turns: Turns::new(Arc::clone(&options.clock)),
             is_busy: false,
             is_blocked: false,
             lost: 0,
@@ -98,7 +101,7 @@ impl Worker {
             if !self.next(&mut requests, &mut releases).await {
                 break;
             }
-            while self.closing.is_none() && self.waiting.len() < MAX_REQUESTS {
+            while self.closing.is_none() && self.waiting.len() + self.turns.parked() < MAX_REQUESTS {
                 if let Ok(release) = releases.try_recv() {
                     self.waiting.push_back(release);
                 } else if let Ok(command) = requests.try_recv() {
@@ -113,14 +116,17 @@ impl Worker {
         while let Ok(release) = releases.try_recv() {
             self.waiting.push_back(release);
         }
-        while self.is_busy || !self.waiting.is_empty() {
+        while self.is_busy || !self.waiting.is_empty() || self.turns.parked() > 0 {
             if self.is_busy {
                 self.committer.nap();
+            } else if self.waiting.is_empty() {
+                self.turns.tick().await;
             }
             self.advance().await;
         }
         drop((requests, releases));
         if let Some(reply) = self.closing {
+            self.turns.leave_all(&*self.engine).await;
             let closed = self.engine.close().await.map_err(open_error);
             self.tails.close();
             let _ = reply.send(closed);
@@ -142,13 +148,15 @@ impl Worker {
         if !self.waiting.is_empty() {
             return true;
         }
+        let has_room = self.turns.parked() < MAX_REQUESTS;
         tokio::select! {
             biased;
-            Some(release) = releases.recv() => self.waiting.push_back(release),
-            command = requests.recv() => match command {
+            Some(release) = releases.recv(), if has_room => self.waiting.push_back(release),
+            command = requests.recv(), if has_room => match command {
                 Some(command) => self.take(command),
                 None => return false,
             },
+            () = self.turns.tick() => {}
         }
         true
     }
@@ -167,15 +175,20 @@ impl Worker {
         for landed in landed {
             growing = self.settle(landed, growing);
         }
+        if flying.is_none() && growing.requests.is_empty() && self.turns.is_due() {
+            let looked = self.turns.look(&*self.engine, &mut self.waiting).await;
+            if let Err(error) = looked {
+                self.fail_all(error);
+            }
+        }
         // On a shared engine another process may write meanwhile: a plan begins with a look at the heads of its
         // databases, when nothing flies.
         if (flying.is_none() || !self.capabilities.shared)
             && !self.is_blocked
             && let Err(error) = self.grow(&mut growing, flying.as_deref()).await
         {
-            // The engine cannot even be read.
-            self.cache.clear();
-            fail(growing.requests.drain(..).chain(self.waiting.drain(..)), error);
+            prepend(&mut self.waiting, growing.requests);
+            self.fail_all(error);
             growing = Group::new(self.limits);
         }
         let is_small = self.threads == Threads::Runtime || growing.requests.len() < MIN_HANDED_OVER;
@@ -184,6 +197,7 @@ impl Worker {
         if growing.requests.is_empty() {
             return;
         }
+        self.turns.pass(&mut growing.plan);
         self.tails.begins(growing.plan.reach());
         if is_alone {
             let landed = self.committer.commit(growing).await;
@@ -200,6 +214,7 @@ impl Worker {
     /// Decides as many of the waiting requests as `growing` takes.
     async fn grow(&mut self, growing: &mut Group, flying: Option<&Plan>) -> kv_core::Result<()> {
         loop {
+            self.turns.park(&mut self.waiting);
             let room = growing.room(self.waiting.iter(), &self.capabilities);
             if room == 0 {
                 return Ok(());
@@ -210,9 +225,13 @@ impl Worker {
                 cache: &mut self.cache,
                 flying,
                 shared: self.capabilities.shared,
+                turns: &mut self.turns,
                 may_move: self.limits.requires_heads,
             };
             let known = known::gather(sources, &mut growing.plan, chunk).await?;
+            if chunk.iter().any(|request| self.turns.waits(&request.database)) {
+                continue;
+            }
             growing.plan.now = self.clock.now();
             let plan = &mut growing.plan;
             let mut decided = 0;
@@ -240,6 +259,7 @@ impl Worker {
                 // Callers first: they go on while the rest is done.
                 let plan = Arc::clone(&landed.plan);
                 self.answer(landed);
+                self.turns.applied(&plan);
                 self.unsettled
                     .retain(|name| plan.changed().all(|changed| changed != name));
                 self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
@@ -247,8 +267,14 @@ impl Worker {
                 plan.remember_in(&mut self.cache);
                 return growing;
             }
-            Ok(Outcome::ConditionFailed { .. }) => {
+            Ok(Outcome::ConditionFailed { condition }) => {
                 self.lost += 1;
+                // The heads are the only conditions, in this order.
+                if let Some((name, ..)) = landed.plan.reach().nth(*condition)
+                    && self.capabilities.shared
+                {
+                    self.turns.lost(name);
+                }
                 prepend(&mut self.waiting, growing.requests);
                 if self.lost < MAX_ATTEMPTS {
                     prepend(&mut self.waiting, landed.requests);
@@ -283,6 +309,12 @@ impl Worker {
         self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
         self.committer.resume();
         Group::new(self.limits)
+    }
+
+    /// The engine cannot even be read.
+    fn fail_all(&mut self, error: kv_core::Error) {
+        self.cache.clear();
+        fail(self.turns.take_parked().chain(self.waiting.drain(..)), error);
     }
 
     fn answer(&mut self, landed: Landed) {
