@@ -49,7 +49,7 @@ pub(super) struct Sources<'a> {
     /// The plan before, while it is committed: what it writes cannot be read from the engine.
     pub(super) flying: Option<&'a Plan>,
     /// Whether other processes write, too: then the heads of databases are read for every plan, before anything else,
-    /// and what is cached of a database whose head has moved is dropped.
+    /// unless it is the turn of this one, and what is cached of a database whose head has moved is dropped.
     pub(super) shared: bool,
     pub(super) turns: &'a mut Turns,
     /// Whether a commit that is not of these plans may land meanwhile.
@@ -142,9 +142,11 @@ impl Sources<'_> {
                 None => true,
             });
         }
-        let read = names
-            .iter()
-            .filter(|name| self.shared || !self.cache.databases.contains_key(**name));
+        let (cache, turns) = (&self.cache.databases, &mut self.turns);
+        let read = names.iter().filter(|name| {
+            let is_trusted = !self.shared || turns.trusts(name);
+            !is_trusted || !cache.contains_key(**name)
+        });
         let read = read
             .map(|name| (*name, keys::database_head(name)))
             .collect::<Vec<_>>();

@@ -34,10 +34,14 @@ const TURN_COMMITS: usize = 32;
 const TURN_TIME: Duration = Duration::from_millis(100);
 /// How far two looks at the record are apart, and about how long who has its turn may have nothing to write.
 const LOOK: Duration = Duration::from_millis(5);
-/// Looks at an unchanged record after which its holder is taken for dead. A holder that lives changes it after the time of a
-/// turn and one commit. Looks are counted, and not time: for a process that was stopped, none has passed.
-const MIN_PATIENCE: u32 = 200;
-const MAX_PATIENCE: u32 = 8 * MIN_PATIENCE;
+/// The same for a process that has others before it, and nothing to gain from a look but to see that these are dead.
+const FAR_LOOK: Duration = Duration::from_millis(20);
+/// How long a record stays as it is before its holder is taken for dead. A holder that lives changes it after the time of a
+/// turn and one commit.
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
+const MAX_PATIENCE: Duration = Duration::from_secs(8);
+/// What counts at most as the time from one look to the next: for a process that was stopped, none has passed.
+const MAX_GAP: Duration = Duration::from_millis(100);
 
 /// What this process knows of its turns, and the requests that wait for one.
 #[derive(Debug)]
@@ -48,7 +52,8 @@ pub(super) struct Turns {
     rivalries: Vec<Rivalry>,
     parked: VecDeque<Request>,
     next_look: Option<Instant>,
-    patience: u32,
+    last_look: Instant,
+    patience: Duration,
     /// From whom the last turn was taken that was not given.
     deposed: Option<ProcessId>,
 }
@@ -68,15 +73,15 @@ struct Rivalry {
 enum Place {
     /// It commits when it likes, and has lost so often in a row.
     Free { losses: usize },
-    /// It does not commit; the record was the same for so many looks.
-    Waiting { still: u32 },
+    /// It does not commit; the record has been the same for so long.
+    Waiting { still: Duration },
     /// It has its turn.
     Holding {
         commits: usize,
         since: Timestamp,
         /// Something was committed since the last look.
         is_used: bool,
-        /// The commit that is under way ends it.
+        /// The plan that grows, or is committed, ends it.
         is_passed: bool,
     },
 }
@@ -89,6 +94,7 @@ impl Turns {
             rivalries: Vec::new(),
             parked: VecDeque::new(),
             next_look: None,
+            last_look: Instant::now(),
             patience: MIN_PATIENCE,
             deposed: None,
         }
@@ -113,6 +119,27 @@ impl Turns {
             self.next_look = Some(Instant::now());
         }
         Ok(may_write)
+    }
+
+    /// Whether nobody else is expected to have written to the database since the last plan, so that its head and the
+    /// record need not be read for the next one. It is where the turn has begun with a commit, and does not end with the next:
+    /// only then must be known who waits.
+    pub(super) fn trusts(&mut self, name: &Database) -> bool {
+        let now = self.clock.now();
+        let Some(at) = self.rivalry(name) else {
+            return false;
+        };
+        let Place::Holding {
+            commits,
+            since,
+            is_passed,
+            ..
+        } = &mut self.rivalries[at].place
+        else {
+            return false;
+        };
+        *is_passed = *commits + 1 >= TURN_COMMITS || now.saturating_since(*since) >= TURN_TIME;
+        *commits > 0 && !*is_passed
     }
 
     /// Whether requests of the database wait for its turn.
@@ -147,21 +174,10 @@ impl Turns {
     }
 
     /// Adds to `plan` what passes the turns on that end with its commit.
-    pub(super) fn pass(&mut self, plan: &mut Plan) {
-        let now = self.clock.now();
-        for rivalry in &mut self.rivalries {
-            let Place::Holding {
-                commits,
-                since,
-                is_passed,
-                ..
-            } = &mut rivalry.place
-            else {
-                continue;
-            };
-            let is_over = *commits + 1 >= TURN_COMMITS || now.saturating_since(*since) >= TURN_TIME;
-            *is_passed = is_over && plan.database_at(&rivalry.database).is_some();
-            if *is_passed {
+    pub(super) fn pass(&self, plan: &mut Plan) {
+        for rivalry in &self.rivalries {
+            let ends = matches!(rivalry.place, Place::Holding { is_passed: true, .. });
+            if ends && plan.database_at(&rivalry.database).is_some() {
                 let next = rivalry.turn.as_ref().and_then(|turn| turn.left(self.me));
                 // Who comes to the record meanwhile is overwritten, sees that, and comes again: to require the record
                 // as it was would make commits lose.
@@ -199,7 +215,9 @@ impl Turns {
         if let Place::Free { losses } = place {
             *losses += 1;
             if *losses >= LOSSES {
-                *place = Place::Waiting { still: 0 };
+                *place = Place::Waiting {
+                    still: Duration::ZERO,
+                };
                 self.next_look = Some(Instant::now());
             }
         }
@@ -230,22 +248,23 @@ impl Turns {
         engine: &dyn KeyValueStore,
         waiting: &mut VecDeque<Request>,
     ) -> kv_core::Result<()> {
-        self.next_look = Some(Instant::now() + LOOK);
+        let now = Instant::now();
+        let gap = (now - std::mem::replace(&mut self.last_look, now)).min(MAX_GAP);
         for at in (0..self.rivalries.len()).rev() {
             let rivalry = &mut self.rivalries[at];
             let mut requests = self.parked.iter().chain(waiting.iter());
             let is_needed = requests.any(|it| it.database == rivalry.database);
             match &mut rivalry.place {
-                Place::Waiting { .. } if is_needed => self.wait(engine, at).await?,
+                Place::Waiting { .. } if is_needed => self.wait(engine, at, gap).await?,
                 _ if is_needed => {}
                 Place::Holding { is_used, .. } if *is_used => *is_used = false,
                 _ => self.leave(engine, at).await,
             }
         }
         self.unpark(waiting);
-        if self.rivalries.is_empty() {
-            self.next_look = None;
-        }
+        let me = self.me;
+        let pauses = self.rivalries.iter().map(|rivalry| rivalry.pause(me));
+        self.next_look = pauses.min().map(|pause| now + pause);
         Ok(())
     }
 
@@ -256,8 +275,12 @@ impl Turns {
         }
     }
 
-    /// Looks at a record, and comes to it, takes the turn over from a holder that is dead, or goes on waiting.
-    async fn wait(&mut self, engine: &dyn KeyValueStore, at: usize) -> kv_core::Result<()> {
+    /// Looks at a record, so long after the last look, and comes to it, takes the turn over from a holder that is dead,
+    /// or goes on waiting.
+    async fn wait(&mut self, engine: &dyn KeyValueStore, at: usize, gap: Duration) -> kv_core::Result<()> {
+        if let Place::Waiting { still } = &mut self.rivalries[at].place {
+            *still += gap;
+        }
         let stored = engine.get(&self.rivalries[at].key).await?;
         if self.see(at, stored).is_err() {
             // The next plan reads the record once more, and tells what is wrong with it.
@@ -335,7 +358,7 @@ impl Turns {
         rivalry.place = match (rivalry.place, is_mine) {
             (place @ Place::Holding { .. }, Some(true)) => place,
             (_, Some(true)) => {
-                self.patience = (self.patience - 1).max(MIN_PATIENCE);
+                self.patience = self.patience.saturating_sub(LOOK).max(MIN_PATIENCE);
                 Place::Holding {
                     commits: 0,
                     since: self.clock.now(),
@@ -343,8 +366,10 @@ impl Turns {
                     is_passed: false,
                 }
             }
-            (Place::Waiting { still }, Some(false)) if is_same => Place::Waiting { still: still + 1 },
-            (_, Some(false)) => Place::Waiting { still: 0 },
+            (place @ Place::Waiting { .. }, Some(false)) if is_same => place,
+            (_, Some(false)) => Place::Waiting {
+                still: Duration::ZERO,
+            },
             (Place::Holding { .. }, None) => Place::Free { losses: 0 },
             (place, None) => place,
         };
@@ -379,5 +404,16 @@ impl Turns {
             self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
             self.rivalries.len() - 1
         })
+    }
+}
+
+impl Rivalry {
+    /// How long to wait before the next look.
+    fn pause(&self, me: ProcessId) -> Duration {
+        let waiting = self.turn.iter().flat_map(|turn| &turn.waiting);
+        match waiting.copied().position(|id| id == me) {
+            None | Some(0) => LOOK,
+            Some(_) => FAR_LOOK,
+        }
     }
 }
