@@ -26,6 +26,10 @@ const MAX_ATTEMPTS: usize = 64;
 /// come meanwhile.
 const MIN_HANDED_OVER: usize = 6;
 
+/// How often the sequencer naps, in a turn, for the callers that it has just answered. A turn is short, a commit a round trip,
+/// and one that many share takes hardly longer.
+const MAX_NAPS: usize = 8;
+
 type Closing = oneshot::Sender<Result<()>>;
 
 pub(super) struct Worker {
@@ -42,6 +46,8 @@ pub(super) struct Worker {
     /// Requests that were taken and not yet decided, oldest first.
     waiting: VecDeque<Request>,
     turns: Turns,
+    /// How many requests the last commit has answered.
+    answered: usize,
     /// Whether a group was left to the committer and has not landed yet.
     is_busy: bool,
     /// Whether the oldest waiting request depends on what has not landed yet.
@@ -83,6 +89,7 @@ impl Worker {
             releases,
             waiting: VecDeque::new(),
             turns: Turns::new(Arc::clone(&options.clock)),
+            answered: 0,
             is_busy: false,
             is_blocked: false,
             lost: 0,
@@ -101,14 +108,14 @@ impl Worker {
             if !self.next(&mut requests, &mut releases).await {
                 break;
             }
-            while self.closing.is_none() && self.waiting.len() + self.turns.parked() < MAX_REQUESTS {
-                if let Ok(release) = releases.try_recv() {
-                    self.waiting.push_back(release);
-                } else if let Ok(command) = requests.try_recv() {
-                    self.take(command);
-                } else {
+            self.take_all(&mut requests, &mut releases);
+            for _ in 0..MAX_NAPS {
+                let is_awaited = self.waiting.len() < self.answered && self.turns.holds();
+                if !is_awaited || self.is_busy || self.threads == Threads::Runtime {
                     break;
                 }
+                self.committer.nap();
+                self.take_all(&mut requests, &mut releases);
             }
             self.advance().await;
         }
@@ -132,6 +139,23 @@ impl Worker {
             let _ = reply.send(closed);
         } else {
             self.tails.close();
+        }
+    }
+
+    /// Takes what is there.
+    fn take_all(
+        &mut self,
+        requests: &mut mpsc::Receiver<Command>,
+        releases: &mut mpsc::UnboundedReceiver<Request>,
+    ) {
+        while self.closing.is_none() && self.waiting.len() + self.turns.parked() < MAX_REQUESTS {
+            if let Ok(release) = releases.try_recv() {
+                self.waiting.push_back(release);
+            } else if let Ok(command) = requests.try_recv() {
+                self.take(command);
+            } else {
+                break;
+            }
         }
     }
 
@@ -258,6 +282,7 @@ impl Worker {
                 self.lost = 0;
                 // Callers first: they go on while the rest is done.
                 let plan = Arc::clone(&landed.plan);
+                self.answered = landed.requests.len();
                 self.answer(landed);
                 self.turns.applied(&plan);
                 self.unsettled

@@ -148,6 +148,12 @@ impl Turns {
             .is_some_and(|at| matches!(self.rivalries[at].place, Place::Waiting { .. }))
     }
 
+    /// Whether the process has its turn to write to a database.
+    pub(super) fn holds(&self) -> bool {
+        let holds = |it: &Rivalry| matches!(it.place, Place::Holding { .. });
+        self.rivalries.iter().any(holds)
+    }
+
     /// Takes what waits for a turn out of `waiting`.
     pub(super) fn park(&mut self, waiting: &mut VecDeque<Request>) {
         let is_waiting = |it: &Rivalry| matches!(it.place, Place::Waiting { .. });
