@@ -104,7 +104,7 @@ impl Writing {
                 .zip(&all)
                 .all(|(position, it)| it.position.get() == position)
         );
-        for process in 0..counts.len() {
+        for (process, count) in counts.iter().enumerate() {
             let mut events = 0;
             for stream in (0..CLIENTS).map(|client| stream(process, client)) {
                 let of_stream = all.iter().filter(|it| it.stream == stream);
@@ -116,7 +116,7 @@ impl Writing {
                     events += 1;
                 }
             }
-            assert_eq!(events, counts[process], "process {process}");
+            assert_eq!(events, *count, "process {process}");
         }
         counts
     }
