@@ -51,9 +51,9 @@ pub(crate) fn run(runtime: &Runtime, backend: Backend, kills: u32) -> Result<(),
     writers.until_all_write()?;
     for _ in 0..kills {
         writers.go_on(REST);
-        services("kill", backend)?;
+        writers.services("kill")?;
         writers.go_on(GONE);
-        services("up", backend)?;
+        writers.services("up")?;
         writers.until_all_write()?;
     }
     writers.go_on(REST);
@@ -108,6 +108,21 @@ impl Writers {
         let begun = Instant::now();
         while begun.elapsed() < time {
             self.look();
+        }
+    }
+
+    /// Does something to the servers, and takes what they tell meanwhile: a server takes long to come up.
+    fn services(&mut self, what: &str) -> Result<(), String> {
+        let (cargo, name) = (env::var("CARGO"), self.backend.name());
+        let mut command = Command::new(cargo.unwrap_or_else(|_| "cargo".to_owned()));
+        command.args(["xtask", "services", what, name]);
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        loop {
+            match child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) if status.success() => return Ok(()),
+                Some(_) => return Err(format!("services {what} {name} failed")),
+                None => self.look(),
+            }
         }
     }
 
@@ -166,18 +181,6 @@ impl Writers {
         }
         (all, failures)
     }
-}
-
-fn services(what: &str, backend: Backend) -> Result<(), String> {
-    let cargo = env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let status = Command::new(cargo)
-        .args(["xtask", "services", what, backend.name()])
-        .status()
-        .map_err(|error| error.to_string())?;
-    status
-        .success()
-        .then_some(())
-        .ok_or_else(|| format!("services {what} {} failed", backend.name()))
 }
 
 /// A process that has a session is paused until another one has its stream, and then goes on.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::keys;
 use crate::record::{
     DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, ScavengeCursor, StoreFormat,
-    StreamHead, block_without, decode_snapshot, open_block, open_postings, open_state, seal_fields,
+    StreamHead, Turn, block_without, decode_snapshot, open_block, open_postings, open_state, seal_fields,
 };
 
 /// Decodes `fields` as every kind of record, each with a checksum that is right, so that the decoders behind the check
@@ -24,6 +24,7 @@ pub fn decode(fields: &[u8]) {
         let _ = MessageEntry::open(&key, &value);
         let _ = IdempotencyEntry::open(&key, &value);
         let _ = ScavengeCursor::open(&key, &value);
+        let _ = Turn::open(&key, &value);
         let _ = open_postings(&key, &value);
         let _ = open_state(&key, &value);
         let _ = decode_snapshot(&key, &value, Version::FIRST);

@@ -41,6 +41,7 @@ enum Space {
     CategoryPostings = 0x1a,
     ScavengeCursor = 0x1b,
     Settled = 0x1c,
+    Turn = 0x1d,
     State = 0x20,
 }
 
@@ -226,6 +227,11 @@ pub(crate) fn is_derived(key: &[u8]) -> bool {
         .any(|space| key.first() == Some(&(*space as u8)))
 }
 
+/// Whose turn it is to write to a database.
+pub(crate) fn turn(database: &Database) -> Bytes {
+    Key::in_database(Space::Turn, database, 0).done()
+}
+
 /// The runs of a stream that end with a version from `first` to `last`, both included. As runs are kept under the
 /// last of their versions, the first of these has `first` in it.
 pub(crate) fn runs(database: &Database, stream: &StreamId, first: Version, last: Version) -> Scan {
@@ -339,6 +345,7 @@ pub(crate) enum Kind {
     Snapshot,
     Lease,
     Settled,
+    Turn,
     Other,
 }
 
@@ -350,6 +357,7 @@ pub(crate) fn kind(key: &[u8]) -> Kind {
         (Space::Snapshot, Kind::Snapshot),
         (Space::Lease, Kind::Lease),
         (Space::Settled, Kind::Settled),
+        (Space::Turn, Kind::Turn),
     ];
     let found = kinds
         .iter()
@@ -429,6 +437,7 @@ pub(crate) fn describe(key: &[u8]) -> String {
             named("the scavenge cursor of database", 1, nothing)
         }
         Some(byte) if byte == Space::Settled as u8 => named("the settled position of database", 1, nothing),
+        Some(byte) if byte == Space::Turn as u8 => named("the turn of database", 1, nothing),
         Some(byte) if byte == Space::TagPostings as u8 => {
             named("the postings of database and tag", 2, position)
         }

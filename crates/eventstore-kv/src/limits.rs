@@ -12,8 +12,9 @@ use crate::sequencer::MAX_BLOCK_BYTES;
 
 /// Most keys that one event writes: a run, if it has one of its own, its message entry, its idempotency entry.
 const OPERATIONS_PER_EVENT: usize = 3;
-/// Most keys that a write needs besides: condition and head of the database, head of the stream, block of the log, lease.
-const OPERATIONS_PER_WRITE: usize = 5;
+/// Most keys that a write needs besides: condition and head of the database, head of the stream, block of the log, lease,
+/// turn.
+const OPERATIONS_PER_WRITE: usize = 6;
 /// More bytes than any key and the record of a head, an entry or a posting take.
 const BYTES_PER_OPERATION: usize = 640;
 

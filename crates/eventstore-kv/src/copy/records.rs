@@ -88,12 +88,13 @@ impl<'a> Side<'a> {
         Ok(heads)
     }
 
-    /// A page of records, each of which is what was written. Leases are left out, as sessions do not move, and so is what
-    /// says up to where records are derived: all are.
+    /// A page of records, each of which is what was written. Leases and turns are left out, as neither sessions nor
+    /// processes move, and so is what says up to where records are derived: all are.
     pub(super) async fn page(&self, scan: Scan) -> Result<Page> {
         let page = self.engine.scan(scan).await;
         let mut page = page.map_err(|error| self.failed(error))?;
-        let moves = |entry: &Entry| !matches!(keys::kind(&entry.key), Kind::Lease | Kind::Settled);
+        let moves =
+            |entry: &Entry| !matches!(keys::kind(&entry.key), Kind::Lease | Kind::Settled | Kind::Turn);
         page.entries.retain(moves);
         for entry in &page.entries {
             record::check(&entry.key, &entry.value).map_err(|error| self.of(error))?;

@@ -74,7 +74,7 @@ impl Counted {
             }
             Kind::StreamHead => copied.streams += 1,
             Kind::Snapshot => copied.snapshots += 1,
-            Kind::Lease | Kind::Settled | Kind::Other => {}
+            Kind::Lease | Kind::Settled | Kind::Turn | Kind::Other => {}
         }
         Ok(())
     }

@@ -128,6 +128,15 @@ pub(crate) struct Settled {
     pub(crate) position: u64,
 }
 
+/// Which of the processes that write to a database has its turn, and who waits for one.
+#[derive(Clone, Debug, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct Turn {
+    /// Each process has an id of its own, made when it opens the store.
+    pub(crate) holder: [u8; 16],
+    /// The one that has waited longest first.
+    pub(crate) waiting: Vec<[u8; 16]>,
+}
+
 impl Record<'_> for StoreFormat {}
 impl Record<'_> for UnfinishedCopy {}
 impl Record<'_> for DatabaseHead {}
@@ -137,3 +146,4 @@ impl Record<'_> for MessageEntry {}
 impl Record<'_> for IdempotencyEntry {}
 impl Record<'_> for ScavengeCursor {}
 impl Record<'_> for Settled {}
+impl Record<'_> for Turn {}

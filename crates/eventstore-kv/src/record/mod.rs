@@ -22,7 +22,7 @@ use crate::keys;
 pub(crate) use block::{MAX_COPIED_BYTES, NewBlock, Place, Segment, block_without, open_block};
 pub(crate) use entries::{
     DatabaseHead, Deleted, Heads, IdempotencyEntry, Lease, Life, MessageEntry, ScavengeCursor, Settled,
-    StoreFormat, StreamHead, UnfinishedCopy,
+    StoreFormat, StreamHead, Turn, UnfinishedCopy,
 };
 pub(crate) use message::message_bytes;
 pub(crate) use postings::{Posting, open_postings, seal_postings};

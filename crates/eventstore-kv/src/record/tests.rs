@@ -370,6 +370,13 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
     add("settled-position", keys::settled(&database), &|key| {
         Settled { position: 300 }.seal(key)
     });
+    add("turn", keys::turn(&database), &|key| {
+        Turn {
+            holder: [7; 16],
+            waiting: vec![[8; 16]],
+        }
+        .seal(key)
+    });
     add(
         "log-block-of-removed",
         keys::log_block(&database, Position::new(9)),
@@ -504,6 +511,7 @@ fn golden_records_are_read_as_ever() {
             "idempotency" => IdempotencyEntry::open(&key, &value).map(|entry| entry.events == 2),
             "scavenge-cursor" => ScavengeCursor::open(&key, &value).map(|cursor| cursor.position == 300),
             "settled-position" => Settled::open(&key, &value).map(|settled| settled.position == 300),
+            "turn" => Turn::open(&key, &value).map(|turn| turn.waiting.len() == 1),
             "namespace-value" => open_state(&key, &value).map(|state| &state[..] == b"500"),
             "tag-postings" => open_postings(&key, &value).map(|postings| postings.len() == 2),
             "type-postings" | "category-postings" => {

@@ -8,6 +8,7 @@ use eventstore_abstractions::{AppendCondition, Database, Position, Result, Versi
 use super::cache::{Cache, DatabaseState, StreamState};
 use super::plan::Plan;
 use super::request::{Action, Part, Queued, Request};
+use super::turns::Turns;
 use crate::error::repeated;
 use crate::idempotency::{self, Earlier, Verdict, is_newer, is_sorted_by_time};
 use crate::keys;
@@ -48,8 +49,9 @@ pub(super) struct Sources<'a> {
     /// The plan before, while it is committed: what it writes cannot be read from the engine.
     pub(super) flying: Option<&'a Plan>,
     /// Whether other processes write, too: then the heads of databases are read for every plan, before anything else,
-    /// and what is cached of a database whose head has moved is dropped.
+    /// unless it is the turn of this one, and what is cached of a database whose head has moved is dropped.
     pub(super) shared: bool,
+    pub(super) turns: &'a mut Turns,
     /// Whether a commit that is not of these plans may land meanwhile.
     pub(super) may_move: bool,
 }
@@ -57,7 +59,8 @@ pub(super) struct Sources<'a> {
 /// Finds out what `requests` need to know: from the plan, from what is cached, and else from the engine. The databases
 /// and streams that the plan does not have are added to it.
 ///
-/// There is `None` for a request that needs to know what the flying plan is about to write.
+/// There is `None` for a request that needs to know what the flying plan is about to write, or whose database other
+/// processes have their turn to write to: the plan does not have that one then.
 ///
 /// # Errors
 /// Only when the engine fails as a whole.
@@ -139,22 +142,37 @@ impl Sources<'_> {
                 None => true,
             });
         }
-        let read = names
-            .iter()
-            .filter(|name| self.shared || !self.cache.databases.contains_key(**name));
+        let (cache, turns) = (&self.cache.databases, &mut self.turns);
+        let read = names.iter().filter(|name| {
+            let is_trusted = !self.shared || turns.trusts(name);
+            !is_trusted || !cache.contains_key(**name)
+        });
         let read = read
             .map(|name| (*name, keys::database_head(name)))
             .collect::<Vec<_>>();
         if !read.is_empty() {
-            let keys = read.iter().map(|(_, key)| key.clone()).collect::<Vec<_>>();
-            let values = self.reader.get_many(&keys).await?;
-            for ((name, key), stored) in read.into_iter().zip(values) {
-                if let Err(error) = self.database(name, &key, stored).await {
+            let turns = read
+                .iter()
+                .filter(|_| self.shared)
+                .map(|(name, _)| keys::turn(name));
+            // The heads last: with a turn comes what its last holder has written.
+            let keys = turns.chain(read.iter().map(|(_, key)| key.clone()));
+            let mut values = self.reader.get_many(&keys.collect::<Vec<_>>()).await?;
+            let heads = values.split_off(values.len() - read.len());
+            let mut turns = values.into_iter();
+            for ((name, key), stored) in read.into_iter().zip(heads) {
+                let known = match self.turns.may_write(name, turns.next().flatten()) {
+                    Ok(true) => self.database(name, &key, stored).await,
+                    Ok(false) => Ok(()),
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = known {
                     self.cache.databases.remove(name);
                     plan.add_database(name.clone(), Err(error));
                 }
             }
         }
+        names.retain(|name| !self.turns.waits(name));
         for name in names {
             if let Some(state) = self.cache.databases.get(name) {
                 plan.add_database(name.clone(), Ok(state.clone()));

@@ -11,6 +11,8 @@ mod group;
 mod known;
 mod plan;
 mod request;
+mod rest;
+mod turns;
 mod worker;
 
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use eventstore_abstractions::{Clock, Database, Error, Indexes, Result};
 use kv_core::{Capabilities, Outcome};
@@ -14,6 +13,8 @@ use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Queued, Reply};
+use super::rest::Rest;
+use super::turns::Turns;
 use super::{Command, Hold, release};
 use crate::derived::Engine;
 use crate::error::{open_error, shared_errors};
@@ -23,11 +24,13 @@ use crate::subscription::Tails;
 
 /// How often a group whose commit lost against another process is decided anew before its callers are told.
 const MAX_ATTEMPTS: usize = 64;
-/// For so long nobody has to ask for anything before what was put off is written.
-const REST: Duration = Duration::from_millis(200);
 /// A smaller group is committed on the sequencer's own thread: handing it over costs more than deciding those that
 /// come meanwhile.
 const MIN_HANDED_OVER: usize = 6;
+
+/// How often the sequencer naps, in a turn, for the callers that it has just answered. A turn is short, a commit a round trip,
+/// and one that many share takes hardly longer.
+const MAX_NAPS: usize = 8;
 
 type Closing = oneshot::Sender<Result<()>>;
 
@@ -44,6 +47,10 @@ pub(super) struct Worker {
     releases: mpsc::WeakUnboundedSender<Queued>,
     /// Requests that were taken and not yet decided, oldest first.
     waiting: VecDeque<Queued>,
+    turns: Turns,
+    /// How many requests the last commit has answered.
+    answered: usize,
+    rest: Rest,
     /// Whether a group was left to the committer and has not landed yet.
     is_busy: bool,
     /// Whether the oldest waiting request depends on what has not landed yet.
@@ -81,10 +88,13 @@ impl Worker {
             capabilities,
             engine,
             clock: Arc::clone(&options.clock),
+            rest: Rest::new(Arc::clone(&options.clock)),
             cache: Cache::new(options.max_cached_streams),
             released,
             releases,
             waiting: VecDeque::new(),
+            turns: Turns::new(Arc::clone(&options.clock)),
+            answered: 0,
             is_busy: false,
             is_blocked: false,
             lost: 0,
@@ -103,14 +113,14 @@ impl Worker {
             if !self.next(&mut requests, &mut releases).await {
                 break;
             }
-            while self.closing.is_none() && self.waiting.len() < MAX_REQUESTS {
-                if let Ok(release) = releases.try_recv() {
-                    self.waiting.push_back(release);
-                } else if let Ok(command) = requests.try_recv() {
-                    self.take(command);
-                } else {
+            self.take_all(&mut requests, &mut releases);
+            for _ in 0..MAX_NAPS {
+                let is_awaited = self.waiting.len() < self.answered && self.turns.holds();
+                if !is_awaited || self.is_busy || self.threads == Threads::Runtime {
                     break;
                 }
+                self.committer.nap();
+                self.take_all(&mut requests, &mut releases);
             }
             self.advance().await;
         }
@@ -118,19 +128,39 @@ impl Worker {
         while let Ok(release) = releases.try_recv() {
             self.waiting.push_back(release);
         }
-        while self.is_busy || !self.waiting.is_empty() {
+        while self.is_busy || !self.waiting.is_empty() || self.turns.parked() > 0 {
             if self.is_busy {
                 self.committer.nap();
+            } else if self.waiting.is_empty() {
+                self.turns.tick().await;
             }
             self.advance().await;
         }
         drop((requests, releases));
         if let Some(reply) = self.closing {
+            self.turns.leave_all(&*self.engine.store()).await;
             let closed = self.engine.close().await.map_err(open_error);
             self.tails.close();
             let _ = reply.send(closed);
         } else {
             self.tails.close();
+        }
+    }
+
+    /// Takes what is there.
+    fn take_all(
+        &mut self,
+        requests: &mut mpsc::Receiver<Command>,
+        releases: &mut mpsc::UnboundedReceiver<Queued>,
+    ) {
+        while self.closing.is_none() && self.waiting.len() + self.turns.parked() < MAX_REQUESTS {
+            if let Ok(release) = releases.try_recv() {
+                self.waiting.push_back(release);
+            } else if let Ok(command) = requests.try_recv() {
+                self.take(command);
+            } else {
+                break;
+            }
         }
     }
 
@@ -147,15 +177,21 @@ impl Worker {
         if !self.waiting.is_empty() {
             return true;
         }
+        let has_room = self.turns.parked() < MAX_REQUESTS;
         tokio::select! {
             biased;
-            Some(release) = releases.recv() => self.waiting.push_back(release),
-            command = requests.recv() => match command {
+            Some(release) = releases.recv(), if has_room => self.waiting.push_back(release),
+            command = requests.recv(), if has_room => match command {
                 Some(command) => self.take(command),
                 None => return false,
             },
-            () = rest(&*self.clock), if !self.engine.is_settled() => self.settle_at_rest(requests, releases).await,
+            () = self.rest.undisturbed(), if !self.engine.is_settled() => {
+                self.settle_at_rest(requests, releases).await;
+                return true;
+            }
+            () = self.turns.tick() => {}
         }
+        self.rest.disturb();
         true
     }
 
@@ -187,15 +223,20 @@ impl Worker {
         for landed in landed {
             growing = self.settle(landed, growing);
         }
+        if flying.is_none() && growing.requests.is_empty() && self.turns.is_due() {
+            let looked = self.turns.look(&*self.engine.store(), &mut self.waiting).await;
+            if let Err(error) = looked {
+                self.fail_all(error);
+            }
+        }
         // On a shared engine another process may write meanwhile: a plan begins with a look at the heads of its
         // databases, when nothing flies.
         if (flying.is_none() || !self.capabilities.shared)
             && !self.is_blocked
             && let Err(error) = self.grow(&mut growing, flying.as_deref()).await
         {
-            // The engine cannot even be read.
-            self.cache.clear();
-            fail(growing.requests.drain(..).chain(self.waiting.drain(..)), error);
+            prepend(&mut self.waiting, growing.requests);
+            self.fail_all(error);
             growing = Group::new(self.limits);
         }
         let is_small = self.threads == Threads::Runtime || growing.requests.len() < MIN_HANDED_OVER;
@@ -204,6 +245,7 @@ impl Worker {
         if growing.requests.is_empty() {
             return;
         }
+        self.turns.pass(&mut growing.plan);
         self.tails.begins(growing.plan.reach());
         if is_alone {
             let landed = self.committer.commit(growing).await;
@@ -220,6 +262,7 @@ impl Worker {
     /// Decides as many of the waiting requests as `growing` takes.
     async fn grow(&mut self, growing: &mut Group, flying: Option<&Plan>) -> kv_core::Result<()> {
         loop {
+            self.turns.park(&mut self.waiting);
             let waiting = self.waiting.iter().map(|request| &**request);
             let room = growing.room(waiting, &self.capabilities);
             if room == 0 {
@@ -231,9 +274,13 @@ impl Worker {
                 cache: &mut self.cache,
                 flying,
                 shared: self.capabilities.shared,
+                turns: &mut self.turns,
                 may_move: self.limits.requires_heads,
             };
             let known = known::gather(sources, &mut growing.plan, chunk).await?;
+            if chunk.iter().any(|request| self.turns.waits(&request.database)) {
+                continue;
+            }
             growing.plan.now = self.clock.now();
             let plan = &mut growing.plan;
             let mut decided = 0;
@@ -263,7 +310,9 @@ impl Worker {
                     plan.forget_events();
                 }
                 let plan = Arc::clone(&landed.plan);
+                self.answered = landed.requests.len();
                 self.answer(landed);
+                self.turns.applied(&plan);
                 self.unsettled
                     .retain(|name| plan.changed().all(|changed| changed != name));
                 self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
@@ -271,8 +320,14 @@ impl Worker {
                 plan.remember_in(&mut self.cache);
                 return growing;
             }
-            Ok(Outcome::ConditionFailed { .. }) => {
+            Ok(Outcome::ConditionFailed { condition }) => {
                 self.lost += 1;
+                // The heads are the only conditions, in this order.
+                if let Some((name, ..)) = landed.plan.reach().nth(*condition)
+                    && self.capabilities.shared
+                {
+                    self.turns.lost(name);
+                }
                 prepend(&mut self.waiting, growing.requests);
                 if self.lost < MAX_ATTEMPTS {
                     prepend(&mut self.waiting, landed.requests);
@@ -309,6 +364,12 @@ impl Worker {
         Group::new(self.limits)
     }
 
+    /// The engine cannot even be read.
+    fn fail_all(&mut self, error: kv_core::Error) {
+        self.cache.clear();
+        fail(self.turns.take_parked().chain(self.waiting.drain(..)), error);
+    }
+
     fn answer(&mut self, landed: Landed) {
         let mut released = false;
         for (request, answer) in landed.requests.into_iter().zip(landed.answers) {
@@ -339,11 +400,6 @@ impl Worker {
         });
         request.answer(answer);
     }
-}
-
-/// Waits until it is worth while to write what was put off.
-async fn rest(clock: &dyn Clock) {
-    clock.sleep_until(clock.now().saturating_add(REST)).await;
 }
 
 fn prepend(waiting: &mut VecDeque<Queued>, requests: Vec<Queued>) {

@@ -24,7 +24,7 @@ use super::cache::{Cache, DatabaseState, StreamState};
 use super::known::{Facts, KnownRequest};
 use super::request::{Action, Request};
 use crate::error::repeated;
-use crate::record::{DatabaseHead, StreamHead};
+use crate::record::{DatabaseHead, Record, StreamHead, Turn};
 use crate::subscription::Reach;
 
 /// What a request did.
@@ -355,6 +355,11 @@ impl Plan {
         head.position += events;
         head.revision += 1;
         head.revision
+    }
+
+    /// Makes `next` of the record of a turn.
+    pub(super) fn pass_turn(&mut self, key: &Bytes, next: Option<Turn>) {
+        self.writes.push((key.clone(), next.map(|next| next.seal(key))));
     }
 
     fn put(&mut self, key: Bytes, seal: impl FnOnce(&[u8]) -> Bytes) {
