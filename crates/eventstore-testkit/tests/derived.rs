@@ -8,6 +8,7 @@ use eventstore_abstractions::{
     EventStoreProviderExt, ExpectedVersion, Payload, ReadOptions, Retention, Settings, StreamId, Version,
 };
 use eventstore_kv::{Options, Provider};
+use eventstore_testkit::clock::ManualClock;
 use eventstore_testkit::fault::{FaultStore, Moment};
 use kv_core::{Batch, Bytes, Capabilities, Durability, Entry, KeyValueStore, Outcome, Page, Scan};
 
@@ -51,12 +52,16 @@ fn engine() -> Arc<FaultStore> {
 }
 
 async fn try_open(engine: &Arc<FaultStore>, max_deferred_bytes: usize) -> Result<Provider, Error> {
-    let options = Options::default().max_deferred_bytes(max_deferred_bytes);
+    // A clock that stands still: nothing is written because nobody has asked for anything for a while.
+    let clock = Arc::new(ManualClock::default());
+    let options = Options::default()
+        .max_deferred_bytes(max_deferred_bytes)
+        .clock(clock);
     let engine = Arc::clone(engine) as Arc<dyn KeyValueStore>;
     Provider::open_with(engine, Settings::default(), options).await
 }
 
-/// A provider that writes nothing later of itself before it has rested, and its log.
+/// A provider that writes later what it can, and its log.
 async fn open(engine: &Arc<FaultStore>) -> (Provider, Arc<dyn EventLog>) {
     let provider = try_open(engine, 1 << 20).await.expect("it opens");
     let log = provider.default_log();
