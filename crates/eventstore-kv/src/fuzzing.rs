@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::keys;
 use crate::record::{
-    DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, ScavengeCursor, StoreFormat,
+    DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, ScavengeCursor, Settled, StoreFormat,
     StreamHead, Turn, block_without, decode_snapshot, open_block, open_postings, open_state, seal_fields,
 };
 
@@ -24,6 +24,7 @@ pub fn decode(fields: &[u8]) {
         let _ = MessageEntry::open(&key, &value);
         let _ = IdempotencyEntry::open(&key, &value);
         let _ = ScavengeCursor::open(&key, &value);
+        let _ = Settled::open(&key, &value);
         let _ = Turn::open(&key, &value);
         let _ = open_postings(&key, &value);
         let _ = open_state(&key, &value);
