@@ -276,13 +276,14 @@ impl Reader {
         stream: &StreamId,
         id: &IdempotencyKey,
     ) -> Result<Appended> {
+        // An entry can be seen before the append that wrote it is at its end; by the head that has not happened yet.
+        let head = &self.stream_head(database, stream).await?;
         let (last, events) = match id {
             IdempotencyKey::Message(message) => {
                 let key = keys::message(database, stream, *message);
                 let version = match self.get(&key).await? {
                     Some(value) => Some(MessageEntry::open(&key, &value)?.version),
                     None => {
-                        let head = &self.stream_head(database, stream).await?;
                         let reader = self;
                         let earlier = Earlier {
                             reader,
@@ -306,13 +307,8 @@ impl Reader {
                 (found.map(|entry| entry.last_version()), events)
             }
         };
-        // An entry can be seen before the append that wrote it is at its end; then it has not happened yet.
-        let reached = match last {
-            Some(_) => self.stream_head(database, stream).await?.version,
-            None => 0,
-        };
         // An id whose event was removed is not known any more.
-        let event = match last.filter(|last| *last <= reached) {
+        let event = match last.filter(|last| *last <= head.version) {
             Some(last) => self.event(database, stream, Version::new(last)).await?,
             None => None,
         };

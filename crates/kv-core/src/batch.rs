@@ -127,6 +127,22 @@ impl Batch {
         })
     }
 
+    /// Applies the batch only if `key` is as it was `read`: has that value, or none.
+    ///
+    /// ```
+    /// use kv_core::{Batch, Condition};
+    ///
+    /// let batch = Batch::new().require_read("head", None).put("head", "1");
+    /// assert_eq!(batch.conditions().next(), Some(&Condition::Absent("head".into())));
+    /// ```
+    #[must_use]
+    pub fn require_read(self, key: impl Into<Bytes>, read: Option<Bytes>) -> Self {
+        match read {
+            Some(value) => self.require_equals(key, value),
+            None => self.require_absent(key),
+        }
+    }
+
     /// Applies the batch only if `condition` holds.
     #[must_use]
     pub fn require(mut self, condition: Condition) -> Self {

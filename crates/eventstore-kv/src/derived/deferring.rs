@@ -286,10 +286,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         for (key, position) in &settling.databases {
             let Some(known) = pending.known(key) else { continue };
             if !direct.contains(key) {
-                batch = match &known.head {
-                    Some(head) => batch.require_equals(key.clone(), head.clone()),
-                    None => batch.require_absent(key.clone()),
-                };
+                batch = batch.require_read(key.clone(), known.head.clone());
             }
             batch = put_settled(batch, &known.name, *position);
         }

@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use bytes::Bytes;
 use kv_core::{Batch, Durability};
 
 use super::Plan;
@@ -30,7 +29,7 @@ impl Plan {
             let key = keys::database_head(&database.name);
             if !database.is_changed {
                 if self.limits.requires_heads && database.damage.is_none() {
-                    batch = require_head(batch, key, database.state.stored.clone());
+                    batch = batch.require_read(key, database.state.stored.clone());
                 }
                 continue;
             }
@@ -43,7 +42,7 @@ impl Plan {
             }
             let value = head.seal(&key);
             let position = head.position;
-            batch = require_head(batch, key.clone(), database.state.stored.replace(value.clone()));
+            batch = batch.require_read(key.clone(), database.state.stored.replace(value.clone()));
             batch = batch.put(key.clone(), value.clone());
             if self.limits.defers {
                 derivations.push(Derivation {
@@ -86,13 +85,5 @@ impl Plan {
             });
         }
         (batch, derived)
-    }
-}
-
-/// The condition that a database's head is as it was read.
-fn require_head(batch: Batch, key: Bytes, stored: Option<Bytes>) -> Batch {
-    match stored {
-        Some(stored) => batch.require_equals(key, stored),
-        None => batch.require_absent(key),
     }
 }

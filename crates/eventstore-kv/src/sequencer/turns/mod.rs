@@ -329,10 +329,7 @@ impl Turns {
     /// Changes a record if it still is as it was seen.
     async fn change(&mut self, engine: &dyn KeyValueStore, at: usize, next: Option<Turn>) {
         let Rivalry { key, stored, .. } = &self.rivalries[at];
-        let batch = match stored {
-            Some(stored) => Batch::new().require_equals(key.clone(), stored.clone()),
-            None => Batch::new().require_absent(key.clone()),
-        };
+        let batch = Batch::new().require_read(key.clone(), stored.clone());
         let sealed = next.map(|next| next.seal(key));
         let batch = match &sealed {
             Some(sealed) => batch.put(key.clone(), sealed.clone()),
