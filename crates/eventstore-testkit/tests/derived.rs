@@ -196,9 +196,7 @@ async fn store_that_has_lost_where_it_is_settled_is_refused() {
     append(&*log, "a", &["2"]).await;
     drop((provider, log));
     let settled = stored(&engine, SETTLED).await;
-    let lost = Batch::new().delete(settled[0].key.clone());
-    let applied = engine.inner().commit(lost, Durability::Durable).await;
-    assert_eq!(applied.expect("it is deleted"), Outcome::Applied);
+    engine.remove(&settled[0].key).await.expect("it is lost");
     let refused = try_open(&engine, 1 << 20)
         .await
         .expect_err("events would be lost")
@@ -218,9 +216,7 @@ async fn log_that_has_lost_a_block_which_is_not_settled_is_refused() {
     }
     drop((provider, log));
     let blocks = stored(&engine, 0x11).await;
-    let lost = Batch::new().delete(blocks[1].key.clone());
-    let applied = engine.inner().commit(lost, Durability::Durable).await;
-    assert_eq!(applied.expect("it is deleted"), Outcome::Applied);
+    engine.remove(&blocks[1].key).await.expect("it is lost");
     let refused = try_open(&engine, 1 << 20)
         .await
         .expect_err("an event would be lost")

@@ -1,17 +1,16 @@
 //! An engine, and in memory what it does not have yet.
 
 use std::collections::HashSet;
-use std::mem;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use eventstore_abstractions::{Database, Position, Result};
 use kv_core::{Batch, Durability, Error, KeyValueStore, Outcome};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Derivation;
+use super::doubts::Doubts;
 use super::pending::{Known, Pending, Settling};
 use super::replay::Replay;
 use super::room::Room;
@@ -36,9 +35,7 @@ pub(crate) struct Deferring<E> {
     max_bytes: usize,
     /// Held by whoever commits: nothing may be written after what replaces it.
     gate: AsyncMutex<()>,
-    /// The heads of databases of which a commit did not end well: the engine may have more than is known of them.
-    doubtful: Mutex<Vec<(Bytes, Database)>>,
-    is_doubtful: AtomicBool,
+    doubts: Doubts,
 }
 
 impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
@@ -49,8 +46,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             pending: RwLock::default(),
             max_bytes,
             gate: AsyncMutex::default(),
-            doubtful: Mutex::default(),
-            is_doubtful: AtomicBool::new(false),
+            doubts: Doubts::default(),
         };
         for scan in [keys::database_heads(), keys::all_settled()] {
             let mut next = Some(scan);
@@ -169,10 +165,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         let databases = derivations
             .iter()
             .map(|derivation| (derivation.head_key.clone(), derivation.database.clone()));
-        let mut doubt = Doubt {
-            deferring: self,
-            databases: databases.collect(),
-        };
+        let doubt = self.doubts.begin(databases.collect());
         let batch = self.mark(batch, &derivations);
         let streams = derivations.iter().flat_map(|derivation| &derivation.streams);
         let added = streams.map(|stream| 1 + stream.runs.len()).sum();
@@ -185,7 +178,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
                 pending.add(derivation);
             }
             drop(pending);
-            self.are_clear(&mem::take(&mut doubt.databases));
+            doubt.clear();
         }
         Ok(outcome)
     }
@@ -214,7 +207,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
                     .databases
                     .keys()
                     .filter_map(|key| Some((key.clone(), pending.known(key)?.name.clone())));
-                self.doubt(moved.collect());
+                self.doubts.add(moved);
             }
         }
         Ok(())
@@ -295,12 +288,11 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
 
     /// Finds out what commits have done that did not end well, if there are.
     pub(super) async fn catch_up(&self) -> kv_core::Result<()> {
-        if !self.is_doubtful.load(Ordering::SeqCst) {
+        if !self.doubts.is_any() {
             return Ok(());
         }
         let _gate = self.gate.lock().await;
-        let doubtful = self.doubtful.lock().clone();
-        for (key, database) in doubtful {
+        for (key, database) in self.doubts.all() {
             if let Some(head) = self.engine.get(&key).await? {
                 self.catch_up_with(key, head, database)
                     .await
@@ -329,41 +321,6 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             ..known
         };
         self.derive(key, moved, after).await
-    }
-
-    fn doubt(&self, databases: Vec<(Bytes, Database)>) {
-        let mut doubtful = self.doubtful.lock();
-        for database in databases {
-            if !doubtful.contains(&database) {
-                doubtful.push(database);
-            }
-        }
-        self.is_doubtful.store(!doubtful.is_empty(), Ordering::SeqCst);
-    }
-
-    /// A commit to these databases has ended well: no earlier one can change them any more.
-    fn are_clear(&self, databases: &[(Bytes, Database)]) {
-        if !self.is_doubtful.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut doubtful = self.doubtful.lock();
-        doubtful.retain(|doubtful| !databases.contains(doubtful));
-        self.is_doubtful.store(!doubtful.is_empty(), Ordering::SeqCst);
-    }
-}
-
-/// A commit to databases that has not ended well yet.
-struct Doubt<'a, E: Deref<Target = dyn KeyValueStore>> {
-    deferring: &'a Deferring<E>,
-    databases: Vec<(Bytes, Database)>,
-}
-
-impl<E: Deref<Target = dyn KeyValueStore>> Drop for Doubt<'_, E> {
-    fn drop(&mut self) {
-        let databases = mem::take(&mut self.databases);
-        if !databases.is_empty() {
-            self.deferring.doubt(databases);
-        }
     }
 }
 

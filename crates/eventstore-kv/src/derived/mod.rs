@@ -10,6 +10,7 @@
 //! processes write too, everything is written at once, as everywhere in the first commit to a database.
 
 mod deferring;
+mod doubts;
 mod pending;
 mod replay;
 mod room;
