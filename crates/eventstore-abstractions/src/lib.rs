@@ -70,7 +70,7 @@ pub use ids::{
 pub use log::EventLog;
 pub use log_ext::EventLogExt;
 pub use message::{ContentType, EventMessage, Payload};
-pub use metadata::{ContextMetadata, MessageMetadata, Metadata};
+pub use metadata::{ContextFields, ContextMetadata, MessageMetadata, Metadata};
 pub use multi::{AppendCondition, MultiAppend, MultiAppended, StreamAppend};
 pub use names::{Database, StreamId, Tag, TypeName};
 pub use namespace::{Changes, Committed, MAX_KEY_BYTES, Namespace, NamespaceName, Requirement};

@@ -1,5 +1,8 @@
 //! What is said about an event, beside the event itself.
 
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,19 +49,31 @@ pub struct MessageMetadata {
     pub created_at: Timestamp,
 }
 
-/// In which context a message arose.
+/// In which context a message arose: its [`ContextFields`], which it derefs to.
+///
+/// Most messages of a plain application have none. It takes no more room in a message than a pointer, and memory of its
+/// own once a field is set.
 ///
 /// ```
 /// use eventstore_abstractions::{ContextMetadata, CorrelationId};
 ///
 /// let mut context = ContextMetadata::default();
+/// assert!(context.is_empty());
 /// context.correlation_id = Some(CorrelationId::new("request-7")?);
+/// assert!(!context.is_empty());
 /// # Ok::<(), eventstore_abstractions::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(from = "ContextFields", into = "ContextFields")]
+pub struct ContextMetadata(Option<Box<ContextFields>>);
+
+/// What can be said about the context of a message.
+///
+/// See [`ContextMetadata`] for an example.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct ContextMetadata {
+pub struct ContextFields {
     /// Ties together everything that came of one request.
     pub correlation_id: Option<CorrelationId>,
     /// The message that directly caused this one.
@@ -75,9 +90,10 @@ pub struct ContextMetadata {
     pub sequence_number: Option<Version>,
     /// Marks the append as one that may be tried again.
     pub idempotency_id: Option<IdempotencyId>,
-    /// Labels for who may see or handle the event; at most [`MAX_SCOPES`](Self::MAX_SCOPES).
+    /// Labels for who may see or handle the event; at most [`MAX_SCOPES`](ContextMetadata::MAX_SCOPES).
     pub scopes: Vec<Scope>,
-    /// What the event is about, for queries and conditions across streams; at most [`MAX_TAGS`](Self::MAX_TAGS).
+    /// What the event is about, for queries and conditions across streams; at most
+    /// [`MAX_TAGS`](ContextMetadata::MAX_TAGS).
     pub tags: Vec<Tag>,
 }
 
@@ -86,6 +102,78 @@ impl ContextMetadata {
     pub const MAX_SCOPES: usize = 64;
     /// Most tags of a message: each is an entry of an index.
     pub const MAX_TAGS: usize = 64;
+
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|fields| **fields == ContextFields::NONE)
+    }
+}
+
+impl ContextFields {
+    const NONE: Self = Self {
+        correlation_id: None,
+        causation_id: None,
+        user_id: None,
+        partition_id: None,
+        received_at: None,
+        session_id: None,
+        sequence_number: None,
+        idempotency_id: None,
+        scopes: Vec::new(),
+        tags: Vec::new(),
+    };
+}
+
+impl Default for ContextFields {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+impl Deref for ContextMetadata {
+    type Target = ContextFields;
+
+    #[inline]
+    fn deref(&self) -> &ContextFields {
+        static NONE: ContextFields = ContextFields::NONE;
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for ContextMetadata {
+    fn deref_mut(&mut self) -> &mut ContextFields {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl From<ContextFields> for ContextMetadata {
+    fn from(fields: ContextFields) -> Self {
+        Self((fields != ContextFields::NONE).then(|| Box::new(fields)))
+    }
+}
+
+impl From<ContextMetadata> for ContextFields {
+    fn from(context: ContextMetadata) -> Self {
+        context.0.map_or(Self::NONE, |fields| *fields)
+    }
+}
+
+/// What is said counts, not how it is kept.
+impl PartialEq for ContextMetadata {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for ContextMetadata {}
+
+impl fmt::Debug for ContextMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 impl Metadata {
@@ -129,5 +217,31 @@ impl Metadata {
             message,
             context: ContextMetadata::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CausationId;
+
+    #[test]
+    fn context_is_equal_by_what_it_says() {
+        let mut touched = ContextMetadata::default();
+        touched.scopes.clear();
+        assert!(touched.is_empty());
+        assert_eq!(touched, ContextMetadata::default());
+        touched.causation_id = Some(CausationId::new("command-17").expect("valid"));
+        assert!(!touched.is_empty());
+        assert_ne!(touched, ContextMetadata::default());
+        assert_eq!(
+            ContextMetadata::from(ContextFields::from(touched.clone())),
+            touched
+        );
+    }
+
+    #[test]
+    fn context_takes_the_room_of_a_pointer() {
+        assert_eq!(size_of::<ContextMetadata>(), size_of::<usize>());
     }
 }

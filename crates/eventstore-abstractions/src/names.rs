@@ -1,8 +1,11 @@
 //! Names of databases, streams and event types.
 
+use std::cmp::Ordering;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::text::text_type;
+use crate::text::{self, text_type};
 use crate::{Error, Result};
 
 text_type! {
@@ -61,17 +64,6 @@ impl TypeName {
     }
 }
 
-text_type! {
-    /// The category of a stream. Limits are set so that the longest key of a store fits 511 bytes,
-    /// LMDB's default.
-    Category, "stream category", max 96
-}
-
-text_type! {
-    /// The id of a stream within its category.
-    EntityId, "stream id", max 192
-}
-
 /// Names a stream: the events of one aggregate, by category and id, inside a [`Database`].
 ///
 /// ```
@@ -82,17 +74,27 @@ text_type! {
 /// assert_eq!(account.to_string(), "account/alice");
 /// # Ok::<(), eventstore_abstractions::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Parts", into = "Parts")]
 pub struct StreamId {
-    category: Category,
-    id: EntityId,
+    /// The category, and the id right behind it: every event that is read has its stream, which must be cheap to share.
+    text: Arc<str>,
+    category_bytes: u8,
+}
+
+/// The form that it has as data.
+#[derive(Debug, Serialize, Deserialize)]
+struct Parts {
+    category: String,
+    id: String,
 }
 
 impl StreamId {
-    /// Most bytes of a category, in UTF-8.
-    pub const MAX_CATEGORY_BYTES: usize = Category::MAX_BYTES;
+    /// Most bytes of a category, in UTF-8. Limits are set so that the longest key of a store fits 511 bytes, LMDB's
+    /// default.
+    pub const MAX_CATEGORY_BYTES: usize = 96;
     /// Most bytes of an id, in UTF-8.
-    pub const MAX_ID_BYTES: usize = EntityId::MAX_BYTES;
+    pub const MAX_ID_BYTES: usize = 192;
 
     /// The stream of the aggregate `id` in `category`.
     ///
@@ -100,56 +102,124 @@ impl StreamId {
     /// [`Error::InvalidInput`] when a part is empty, longer than
     /// [`MAX_CATEGORY_BYTES`](Self::MAX_CATEGORY_BYTES) or [`MAX_ID_BYTES`](Self::MAX_ID_BYTES), or has
     /// control characters.
-    pub fn new(category: impl Into<String>, id: impl Into<String>) -> Result<Self> {
+    pub fn new(category: impl AsRef<str>, id: impl AsRef<str>) -> Result<Self> {
+        let (category, id) = (category.as_ref(), id.as_ref());
+        text::check("stream category", Self::MAX_CATEGORY_BYTES, category)?;
+        text::check("stream id", Self::MAX_ID_BYTES, id)?;
         Ok(Self {
-            category: Category::new(category)?,
-            id: EntityId::new(id)?,
-        })
-    }
-
-    /// The same from shared buffers, without copying: for stores that decode keys.
-    ///
-    /// ```
-    /// use eventstore_abstractions::StreamId;
-    ///
-    /// let key = bytes::Bytes::from_static(b"account|alice");
-    /// assert_eq!(StreamId::from_bytes(key.slice(..7), key.slice(8..))?, StreamId::new("account", "alice")?);
-    /// # Ok::<(), eventstore_abstractions::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`new`](Self::new), and when a part is not UTF-8.
-    pub fn from_bytes(category: bytes::Bytes, id: bytes::Bytes) -> Result<Self> {
-        Ok(Self {
-            category: category.try_into()?,
-            id: id.try_into()?,
+            text: [category, id].concat().into(),
+            category_bytes: u8::try_from(category.len()).expect("a category is short"),
         })
     }
 
     /// The kind of aggregate, such as `account`.
     #[must_use]
     pub fn category(&self) -> &str {
-        self.category.as_str()
+        &self.text[..usize::from(self.category_bytes)]
     }
 
     /// Which aggregate of its category.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.id.as_str()
+        &self.text[usize::from(self.category_bytes)..]
+    }
+}
+
+/// By category, then by id.
+impl Ord for StreamId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.category(), self.id()).cmp(&(other.category(), other.id()))
+    }
+}
+
+impl PartialOrd for StreamId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl std::fmt::Debug for StreamId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamId")
+            .field("category", &self.category())
+            .field("id", &self.id())
+            .finish()
     }
 }
 
 /// `category/id`, for people. A slash may stand in either part, so this form is not parsed back.
 impl std::fmt::Display for StreamId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.category, self.id)
+        write!(f, "{}/{}", self.category(), self.id())
     }
 }
 
-impl<C: Into<String>, I: Into<String>> TryFrom<(C, I)> for StreamId {
+impl<C: AsRef<str>, I: AsRef<str>> TryFrom<(C, I)> for StreamId {
     type Error = Error;
 
     fn try_from((category, id): (C, I)) -> Result<Self> {
         Self::new(category, id)
+    }
+}
+
+impl TryFrom<Parts> for StreamId {
+    type Error = Error;
+
+    fn try_from(parts: Parts) -> Result<Self> {
+        Self::new(parts.category, parts.id)
+    }
+}
+
+impl From<StreamId> for Parts {
+    fn from(stream: StreamId) -> Self {
+        Self {
+            category: stream.category().to_owned(),
+            id: stream.id().to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(category: &str, id: &str) -> StreamId {
+        StreamId::new(category, id).expect("valid")
+    }
+
+    #[test]
+    fn streams_whose_parts_join_to_the_same_text_stay_apart() {
+        let (one, other) = (stream("ab", "c"), stream("a", "bc"));
+        assert_ne!(one, other);
+        assert_eq!((one.category(), one.id()), ("ab", "c"));
+        assert_eq!((other.category(), other.id()), ("a", "bc"));
+    }
+
+    #[test]
+    fn streams_are_ordered_by_category_then_id() {
+        let mut streams = [
+            stream("ab", "a"),
+            stream("a", "z"),
+            stream("a", "b"),
+            stream("ab", "b"),
+        ];
+        streams.sort();
+        let expected = [
+            stream("a", "b"),
+            stream("a", "z"),
+            stream("ab", "a"),
+            stream("ab", "b"),
+        ];
+        assert_eq!(streams, expected);
+    }
+
+    #[test]
+    fn longest_parts_are_kept_whole() {
+        let (category, id) = (
+            "c".repeat(StreamId::MAX_CATEGORY_BYTES),
+            "i".repeat(StreamId::MAX_ID_BYTES),
+        );
+        let stream = stream(&category, &id);
+        assert_eq!((stream.category(), stream.id()), (&*category, &*id));
     }
 }

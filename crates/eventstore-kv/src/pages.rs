@@ -118,12 +118,13 @@ impl<P: Pages> Stream for Events<P> {
         loop {
             while let Some(piece) = this.pieces.front_mut() {
                 match piece.next() {
-                    Some(Ok(event)) => return Poll::Ready(Some(Ok(event))),
                     Some(Err(error)) => {
                         this.pieces.clear();
                         this.state = State::Done;
                         return Poll::Ready(Some(Err(error)));
                     }
+                    // As it is: an event is large.
+                    Some(event) => return Poll::Ready(Some(event)),
                     None => this.pieces.pop_front(),
                 };
             }

@@ -86,8 +86,8 @@ pub use eventstore_kv::{Copied, CopyOptions, CopyProgress, CopyStep};
 #[doc(inline)]
 pub use eventstore_abstractions::{
     Access, AppendCondition, AppendOptions, Appended, BoxError, Bytes, CausationId, Changes, Clock,
-    Committed, ContentType, ContextMetadata, CorrelationId, Database, Deletion, Direction, Durability, Error,
-    EventLog, EventLogExt, EventMessage, EventStore, EventStoreExt, EventStoreProvider,
+    Committed, ContentType, ContextFields, ContextMetadata, CorrelationId, Database, Deletion, Direction,
+    Durability, Error, EventLog, EventLogExt, EventMessage, EventStore, EventStoreExt, EventStoreProvider,
     EventStoreProviderExt, EventStream, ExpectedVersion, HeldBy, History, IdempotencyId, IdempotencyKey,
     Indexes, LogReadOptions, MAX_KEY_BYTES, MessageId, MessageMetadata, Metadata, MultiAppend, MultiAppended,
     Namespace, NamespaceName, Notice, OpenOptions, Payload, Position, Query, QueryItem, ReadOptions,

@@ -72,12 +72,6 @@ fn bad_names_say_what_is_possible() {
         refused(Database::new(text.clone()), remedy);
         refused(IdempotencyId::new(text), remedy);
     }
-    let invalid = || b"a\xff"[..].into();
-    refused(
-        StreamId::from_bytes(invalid(), "id".into()),
-        "the stream category is not valid UTF-8",
-    );
-    refused(StreamId::from_bytes("category".into(), invalid()), "encode it so");
     refused("me".parse::<MessageId>(), "write a UUID");
     refused("noon".parse::<Timestamp>(), "write it like 2026-");
 }

@@ -148,9 +148,7 @@ fn segments(key: &Bytes, value: &Bytes) -> Result<Vec<Segment>, Damage> {
 
 impl Segment {
     fn open(key: &Bytes, value: &Bytes, record: SegmentRecord<'_>) -> Result<Self, Damage> {
-        let share = |text: &str| value.slice_ref(text.as_bytes());
-        let stream =
-            StreamId::from_bytes(share(record.category), share(record.id)).map_err(Damage::Invalid)?;
+        let stream = StreamId::new(record.category, record.id).map_err(Damage::Invalid)?;
         let last_version = Version::new(record.last_version);
         let run = match record.run {
             PlaceRecord::Copied(fields) => {

@@ -7,8 +7,8 @@ use bincode::error::EncodeError;
 use bincode::{BorrowDecode, Encode};
 use bytes::Bytes;
 use eventstore_abstractions::{
-    ContentType, Database, Error, EventMessage, MessageId, Metadata, Payload, StreamId, Timestamp, TypeName,
-    Version,
+    ContentType, ContextFields, Database, Error, EventMessage, MessageId, Metadata, Payload, Scope, StreamId,
+    Tag, Timestamp, TypeName, Version,
 };
 use uuid::Uuid;
 
@@ -64,30 +64,34 @@ impl Encode for Encoded<'_> {
 /// Not less than the bytes of the record of `message`.
 pub(crate) fn message_bytes(message: &EventMessage) -> usize {
     let (said, context) = (&message.metadata.message, &message.metadata.context);
+    let texts = said.type_name.as_str().len() + message.payload.content_type.as_str().len();
+    let domain = said
+        .domain
+        .as_ref()
+        .map_or(0, |domain| domain.category().len() + domain.id().len());
+    let context = if context.is_empty() {
+        0
+    } else {
+        context_bytes(context)
+    };
+    FIXED_BYTES + texts + domain + context + message.payload.bytes.len()
+}
+
+/// Not less than the bytes of the texts of `context`.
+fn context_bytes(context: &ContextFields) -> usize {
     let texts = [
-        Some(said.type_name.as_str()),
-        said.domain.as_ref().map(StreamId::category),
-        said.domain.as_ref().map(StreamId::id),
-        context.partition_id.as_ref().map(AsRef::as_ref),
+        context.partition_id.as_ref().map(Database::as_str),
         context.correlation_id.as_ref().map(AsRef::as_ref),
         context.causation_id.as_ref().map(AsRef::as_ref),
         context.user_id.as_ref().map(AsRef::as_ref),
         context.session_id.as_ref().map(AsRef::as_ref),
         context.idempotency_id.as_ref().map(AsRef::as_ref),
-        Some(message.payload.content_type.as_str()),
     ];
-    let texts = texts.into_iter().flatten().map(str::len).sum::<usize>();
-    let scopes = context
-        .scopes
-        .iter()
-        .map(|scope| scope.as_str().len() + LENGTH_BYTES)
-        .sum::<usize>();
-    let tags = context
-        .tags
-        .iter()
-        .map(|tag| tag.as_str().len() + LENGTH_BYTES)
-        .sum::<usize>();
-    FIXED_BYTES + texts + scopes + tags + message.payload.bytes.len()
+    let texts = texts.into_iter().flatten().map(str::len);
+    let scopes = context.scopes.iter().map(Scope::as_str);
+    let tags = context.tags.iter().map(Tag::as_str);
+    let labels = scopes.chain(tags).map(|label| label.len() + LENGTH_BYTES);
+    texts.chain(labels).sum()
 }
 
 impl<'a> MessageRecord<'a> {
@@ -132,7 +136,10 @@ impl<'a> MessageRecord<'a> {
 impl<'a> ContextRecord<'a> {
     fn of(message: &'a EventMessage) -> Option<Self> {
         let (said, context) = (&message.metadata.message, &message.metadata.context);
-        let record = Self {
+        if said.domain.is_none() && context.is_empty() {
+            return None;
+        }
+        Some(Self {
             domain: said
                 .domain
                 .as_ref()
@@ -147,31 +154,16 @@ impl<'a> ContextRecord<'a> {
             sequence_number: context.sequence_number.map(Version::get),
             scopes: context.scopes.iter().map(AsRef::as_ref).collect(),
             tags: context.tags.iter().map(AsRef::as_ref).collect(),
-        };
-        (!record.is_empty()).then_some(record)
-    }
-
-    fn is_empty(&self) -> bool {
-        let texts = [
-            self.partition_id,
-            self.correlation_id,
-            self.causation_id,
-            self.user_id,
-            self.user_session_id,
-            self.idempotency_id,
-        ];
-        let has_text = self.domain.is_some() || texts.iter().any(Option::is_some);
-        let has_number = self.received_at.is_some() || self.sequence_number.is_some();
-        !has_text && !has_number && self.scopes.is_empty() && self.tags.is_empty()
+        })
     }
 
     fn decode(self, metadata: &mut Metadata, buffer: &Bytes) -> Result<(), Error> {
         let share = |text: &str| buffer.slice_ref(text.as_bytes());
         metadata.message.domain = self
             .domain
-            .map(|(category, id)| StreamId::from_bytes(share(category), share(id)))
+            .map(|(category, id)| StreamId::new(category, id))
             .transpose()?;
-        let context = &mut metadata.context;
+        let context: &mut ContextFields = &mut metadata.context;
         context.partition_id = self
             .partition_id
             .map(|text| Database::try_from(share(text)))

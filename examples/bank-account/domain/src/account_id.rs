@@ -23,7 +23,7 @@ impl AccountId {
     /// # Errors
     /// [`Error::InvalidInput`](eventstore_abstractions::Error::InvalidInput) when the store cannot use the name: it
     /// is empty, too long, or has control characters.
-    pub fn new(id: impl Into<String>) -> Result<Self> {
+    pub fn new(id: impl AsRef<str>) -> Result<Self> {
         StreamId::new(Self::CATEGORY, id).map(Self)
     }
 
