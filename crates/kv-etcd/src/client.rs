@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use kv_core::{Error, Result, blocking};
 use parking_lot::RwLock;
 use prost::Message;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tonic::client::Grpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -17,6 +17,7 @@ use tonic_prost::ProstCodec;
 use crate::error::Failure;
 use crate::messages::{AuthenticateRequest, AuthenticateResponse, call};
 use crate::options::{Options, Tls};
+use crate::waits::{slept, within};
 
 /// Largest reply that is taken: as many of the largest values as one page or one commit reads, with room.
 pub(crate) const MAX_REPLY_BYTES: usize = 160 << 20;
@@ -120,11 +121,10 @@ impl Client {
             let is_over = !may_try_again(&failure) || (is_stale_token && signed_in);
             tries += 1;
             let pause = self.pause(tries);
-            if is_over || Instant::now() + pause >= deadline {
+            if is_over || Instant::now() + pause >= deadline || !slept(pause).await {
                 return Err(failure);
             }
             signed_in |= is_stale_token;
-            sleep(pause).await;
         }
     }
 
@@ -152,10 +152,9 @@ impl Client {
                 .await?;
             Ok(reply.into_inner())
         };
-        match timeout(self.timeout, reply).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Failure::timed_out(self.timeout)),
-        }
+        within(self.timeout, reply)
+            .await
+            .unwrap_or_else(|| Err(Failure::timed_out(self.timeout)))
     }
 
     pub(crate) fn grpc(&self, member: usize) -> Grpc<Channel> {

@@ -81,6 +81,7 @@ mod opening;
 mod options;
 mod reads;
 mod url;
+mod waits;
 mod watch;
 
 use std::fmt;

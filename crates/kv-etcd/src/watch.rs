@@ -8,7 +8,6 @@ use futures_util::stream::{self, StreamExt};
 use http::uri::PathAndQuery;
 use kv_core::{Error, Result};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -16,6 +15,7 @@ use crate::client::{Client, ready};
 use crate::error::Failure;
 use crate::messages::{RangeResponse, WatchCreateRequest, WatchRequest, WatchResponse, call};
 use crate::reads::point;
+use crate::waits::{slept, within};
 
 /// A watch that follows the store from one revision on, by whichever member it can.
 pub(crate) struct Watch {
@@ -110,10 +110,9 @@ impl Watch {
             let path = PathAndQuery::from_static(call::WATCH);
             Ok(grpc.streaming(request, path, codec).await?.into_inner())
         };
-        match timeout(self.client.timeout(), connected).await {
-            Ok(stream) => stream,
-            Err(_) => Err(Failure::timed_out(self.client.timeout())),
-        }
+        within(self.client.timeout(), connected)
+            .await
+            .unwrap_or_else(|| Err(Failure::timed_out(self.client.timeout())))
     }
 
     /// Waits before the next member is asked, or gives up.
@@ -137,8 +136,11 @@ impl Watch {
         } else {
             next
         };
-        sleep(self.client.pause(self.failures)).await;
-        Ok(())
+        if slept(self.client.pause(self.failures)).await {
+            Ok(())
+        } else {
+            Err(failure.of_read())
+        }
     }
 }
 
