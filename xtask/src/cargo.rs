@@ -1,6 +1,6 @@
 //! Runs cargo in the root of the workspace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
@@ -21,13 +21,25 @@ pub(crate) fn run(arguments: &[&str]) -> Outcome {
 
 /// The same with environment variables.
 pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
-    let shown = arguments.join(" ");
-    eprintln!("> cargo {shown}");
-    let status = cargo(arguments).envs(variables.iter().copied()).status();
-    match status {
+    let mut command = cargo(arguments);
+    command.envs(variables.iter().copied());
+    shown("cargo", arguments, command)
+}
+
+/// Runs a program that cargo has built, and shows what it prints.
+pub(crate) fn run_program(program: &Path, arguments: &[&str]) -> Outcome {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    shown(&program.display().to_string(), arguments, command)
+}
+
+fn shown(name: &str, arguments: &[&str], mut command: Command) -> Outcome {
+    let shown = format!("{name} {}", arguments.join(" "));
+    eprintln!("> {shown}");
+    match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("cargo {shown} failed")),
-        Err(error) => Err(format!("cargo cannot be started: {error}")),
+        Ok(_) => Err(format!("{shown} failed")),
+        Err(error) => Err(format!("{name} cannot be started: {error}")),
     }
 }
 
@@ -44,6 +56,15 @@ pub(crate) fn output(arguments: &[&str]) -> Result<String, String> {
         ));
     }
     String::from_utf8(output.stdout).map_err(|_| format!("cargo {shown} printed what is no text"))
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target_directory() -> Result<PathBuf, String> {
+    let metadata = output(&["metadata", "--format-version", "1", "--no-deps"])?;
+    let metadata: serde_json::Value =
+        serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
+    let target = metadata["target_directory"].as_str();
+    Ok(PathBuf::from(target.ok_or("cargo has no target directory")?))
 }
 
 /// Whether `cargo nextest` is installed.

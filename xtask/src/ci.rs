@@ -32,7 +32,7 @@ pub(crate) fn test() -> Outcome {
 /// Does something with the workspace in `benchmarks`, as far as it is ours: the stores that it compares with take
 /// minutes to build.
 fn benchmarks(what: &str, rest: &[&str]) -> Outcome {
-    let ours = ["--manifest-path", "benchmarks/Cargo.toml", "--features", "own"];
+    let ours = ["--manifest-path", "benchmarks/Cargo.toml", "--features", "ci"];
     run(&[&[what], &ours[..], rest].concat())
 }
 

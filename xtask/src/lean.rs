@@ -47,33 +47,60 @@ pub(crate) fn check() -> Outcome {
     }
 }
 
-/// Lints the facade with no feature and with each feature alone, and tests what it refuses then; all of them together
-/// are linted and tested with the workspace. The example is tested on a backend that is not its default.
+/// What is selected together with the facade where its tests are built: its dependencies, with all their features, so that
+/// they and what they need have been built already, with the workspace.
+const SHARED: &[&str] = &[
+    "kv-core",
+    "kv-memory",
+    "kv-sled",
+    "kv-fjall",
+    "kv-redb",
+    "kv-lmdb",
+    "kv-postgres",
+    "kv-etcd",
+    "eventstore-kv",
+    "eventstore-testkit",
+];
+const SHARED_FEATURES: &str =
+    "eventstore-kv/fuzzing eventstore-testkit/simulation kv-core/blocking kv-postgres/tls";
+
+/// Lints the facade with no feature and with each feature alone: first as an application has it, without what tests bring,
+/// then its tests. What it refuses then is tested. All features together are linted and tested with the workspace. The
+/// example is tested on a backend that is not its default.
 pub(crate) fn features() -> Outcome {
     for feature in ["", "domain"].into_iter().chain(BACKENDS) {
-        let facade = [
+        run(&[
+            "clippy",
             "-p",
             "eventstores",
             "--no-default-features",
             "--features",
             feature,
-        ];
-        run(&[
-            &["clippy"],
-            &facade[..],
-            &["--all-targets", "--", "-D", "warnings"],
-        ]
-        .concat())?;
-        run(&[&["test"], &facade[..], &["--test", "refused"]].concat())?;
+            "--lib",
+            "--",
+            "-D",
+            "warnings",
+        ])?;
+        let feature = match feature {
+            "" => String::new(),
+            feature => format!("eventstores/{feature}"),
+        };
+        let lints = ["--all-targets", "--", "-D", "warnings"];
+        with_shared("clippy", "eventstores", &feature, &lints)?;
+        with_shared("test", "eventstores", &feature, &["--test", "refused"])?;
     }
-    let example = [
-        "-p",
-        "bank-account",
-        "--no-default-features",
-        "--features",
-        "sled",
-    ];
-    run(&[&["test"], &example[..]].concat())
+    let targets = ["--bin", "bank-account", "--test", "tour"];
+    with_shared("test", "bank-account", "bank-account/sled", &targets)
+}
+
+/// Does something with `package`, which has `feature` alone.
+fn with_shared(what: &str, package: &str, feature: &str, rest: &[&str]) -> Outcome {
+    let features = format!("{feature} {SHARED_FEATURES}");
+    let mut arguments = vec![what, "-p", package];
+    arguments.extend(SHARED.iter().flat_map(|name| ["-p", name]));
+    arguments.extend(["--no-default-features", "--features", &features]);
+    arguments.extend(rest);
+    run(&arguments)
 }
 
 /// The first heavy package in a tree with a package per line.

@@ -4,17 +4,16 @@ use crate::{Outcome, cargo};
 
 /// `arguments` go to the simulation, which lists them with `--help`.
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let mut command = vec![
-        "run",
+    // With the features of the whole workspace it is what the tests have built, and nothing is built twice.
+    cargo::run(&[
+        "build",
         "--quiet",
-        "--package",
-        "eventstore-testkit",
-        "--features",
-        "simulation",
+        "--workspace",
+        "--all-features",
         "--bin",
         "sim",
-        "--",
-    ];
-    command.extend(arguments.iter().map(String::as_str));
-    cargo::run(&command)
+    ])?;
+    let program = cargo::target_directory()?.join("debug").join("sim");
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    cargo::run_program(&program, &arguments)
 }
