@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use super::{Service, install};
+use super::Service;
+use super::packages::install;
 use crate::Outcome;
 
 pub(super) const SERVICE: Service = Service {

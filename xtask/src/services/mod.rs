@@ -1,9 +1,10 @@
 //! Real servers on loopback, for the tests of the backends that need one.
 //!
 //! `up` installs what is missing (Debian packages, which needs root) and starts what does not run; again it does
-//! nothing. All data is in `target/services`, and `down` leaves it there.
+//! nothing. All data is in `target/services`, or where `EVENTSTORES_SERVICES` says, and `down` leaves it there.
 
 mod etcd;
+mod packages;
 mod postgres;
 
 use std::ffi::OsStr;
@@ -16,6 +17,9 @@ use crate::Outcome;
 use crate::cargo;
 
 const SERVICES: &[Service] = &[postgres::SERVICE, etcd::SERVICE];
+
+/// Names another folder for the data of all services. One in memory spares tests the syncs of a slow disk.
+const FOLDER_VARIABLE: &str = "EVENTSTORES_SERVICES";
 
 /// How long a server on loopback may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -99,41 +103,17 @@ fn status(service: &Service) {
 
 /// Where a service keeps its data.
 fn folder(service: &Service) -> Result<PathBuf, String> {
-    let metadata = cargo::output(&["metadata", "--format-version", "1", "--no-deps"])?;
-    let metadata: serde_json::Value =
-        serde_json::from_str(&metadata).map_err(|error| format!("cargo metadata: {error}"))?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .ok_or("cargo has no target directory")?;
-    Ok(Path::new(target).join("services").join(service.name))
+    let all = match std::env::var_os(FOLDER_VARIABLE) {
+        Some(named) => std::path::absolute(named).map_err(|error| format!("{FOLDER_VARIABLE}: {error}"))?,
+        None => cargo::target_directory()?.join("services"),
+    };
+    Ok(all.join(service.name))
 }
 
 /// Whether something listens on `address`.
 fn listens(address: &str) -> bool {
     let address: SocketAddr = address.parse().expect("addresses of services are numbers");
     TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
-}
-
-/// Installs Debian packages.
-fn install(packages: &[&str]) -> Outcome {
-    eprintln!("> apt-get install {}", packages.join(" "));
-    if !is_root() {
-        return Err(format!(
-            "{0} must be installed, which needs root: sudo apt-get install {0}",
-            packages.join(" ")
-        ));
-    }
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .arg("-qq")
-            .args(arguments);
-        quietly(&mut command)
-    };
-    let install = || apt(&[&["install", "-y", "--no-install-recommends"], packages].concat());
-    // The lists of packages may be old, or not there at all.
-    install().or_else(|_| apt(&["update"]).and_then(|()| install()))
 }
 
 fn is_root() -> bool {

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Service, command_as, install, is_root, listens, quietly};
+use super::packages::install;
+use super::{Service, command_as, is_root, listens, quietly};
 use crate::Outcome;
 
 pub(super) const SERVICE: Service = Service {
