@@ -1,11 +1,15 @@
 //! What CI runs.
 
 use crate::cargo::{has_nextest, run, run_with};
-use crate::{Outcome, deny, layers, lean, sim};
+use crate::{Outcome, deny, layers, lean, servers, services, sim};
 
 /// Everything, in the order in which the builds of one step serve the next.
 pub(crate) fn all() -> Outcome {
     test()?;
+    services::run(&["up".to_owned()])?;
+    let tested = servers::test();
+    services::run(&["down".to_owned()])?;
+    tested?;
     sim::run(&[])?;
     sim::run(&["--bugs".to_owned()])?;
     lint()

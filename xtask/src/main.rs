@@ -9,6 +9,7 @@ mod fuzz;
 mod layers;
 mod lean;
 mod reliability;
+mod servers;
 mod services;
 mod sim;
 
@@ -18,7 +19,8 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test                     every test of the workspace, doc tests included
-  ci                       what CI runs: test, sim, then formatting, lints, docs, layers, lean, features
+  servers                  what CI tests on PostgreSQL and etcd, which services up has started
+  ci                       what CI runs: test, servers, sim, then formatting, lints, docs, layers, lean, features
   lint                     what CI runs after the tests
   layers                   fails when a crate depends on one above or beside its floor
   lean                     fails when the facade without features brings an engine, tokio or bincode
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         "crash" | "faults" | "corrupt" => reliability::run(command, rest),
         "fuzz" => fuzz::run(rest),
         "sim" => sim::run(rest),
+        "servers" => servers::test(),
         "services" => services::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
