@@ -4,6 +4,7 @@ mod bench;
 mod cargo;
 mod ci;
 mod conformance;
+mod coverage;
 mod deny;
 mod fuzz;
 mod layers;
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   faults [--backend X]     fails syncs, writes, reads and openings under a store, removes its directory, fills its disk
   corrupt [--backend X] [--flips N]  flips bits of every file of a store, one at a time, and tells what came of each
   fuzz [--seconds N]       each fuzz target for N seconds (30), where cargo-fuzz is installed
+  coverage [report]        lines of each library crate that its tests run, where cargo-llvm-cov is installed; fails below 90 %
   sim [--seeds N] [--from S] the whole store on a simulated engine, for 5000 seeds or 5 minutes; --help lists more
   bench [--backend X] [ARGS] criterion benchmarks: append, read, snapshot, live; ARGS go to criterion
   bench compare [ARGS]     every backend beside the raw disk, the bare engines and other event stores; --help lists ARGS
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         "features" => lean::features(),
         "deny" => deny::check(),
         "conformance" => conformance::run(rest),
+        "coverage" => coverage::run(rest),
         "bench" => bench::run(rest),
         "chaos" => reliability::chaos(rest),
         "crash" | "faults" | "corrupt" => reliability::run(command, rest),

@@ -76,6 +76,13 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
 }
 
+/// Whether the service of this name answers.
+pub(crate) fn is_up(name: &str) -> bool {
+    SERVICES
+        .iter()
+        .any(|service| service.name == name && (service.is_up)())
+}
+
 fn up(service: &Service) -> Outcome {
     if !(service.is_up)() {
         let folder = folder(service)?;
