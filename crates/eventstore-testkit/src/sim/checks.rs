@@ -69,7 +69,11 @@ impl World {
     /// was not durable may be gone.
     pub(super) async fn look(&self, log: &dyn EventLog, was_cut: bool) -> Result<()> {
         let events = log.read_all(LogReadOptions::forward()).collect().await?;
-        self.trace.add(format!("the log has {} events", events.len()));
+        self.trace.add(format!(
+            "the log of {} has {} events",
+            self.database,
+            events.len()
+        ));
         let checked = self.known().resolve(&events, was_cut);
         self.report(checked);
         for stream in 0..STREAMS {
@@ -321,11 +325,11 @@ impl Look<'_> {
             self.check_whole(number, attempt)?;
             return Ok(match attempt.state {
                 State::Acked(at) => State::Acked(at),
-                _ => State::Acked(known.moment),
+                _ => State::Acked(known.now()),
             });
         }
         if attempt.may_be_removed() && known.may_be_retained {
-            return self.check_removed(number, attempt, was_cut);
+            return self.check_removed(known, number, was_cut);
         }
         if there > 0 {
             return Err(format!(
@@ -337,7 +341,7 @@ impl Look<'_> {
         if attempt.command.is_some() && known.attempts.iter().any(is_done) {
             return Ok(attempt.state);
         }
-        if attempt.is_acked() && (attempt.is_durable || !was_cut) {
+        if attempt.is_acked() && (known.is_durable(attempt) || !was_cut) {
             return Err(format!(
                 "append {number} was acknowledged, and is lost: {attempt:?}"
             ));
@@ -401,10 +405,11 @@ impl Look<'_> {
     /// Checks an attempt of which some may have been removed: what was told must have been there.
     fn check_removed(
         &self,
+        known: &Known,
         number: usize,
-        attempt: &Attempt,
         was_cut: bool,
     ) -> std::result::Result<State, String> {
+        let attempt = &known.attempts[number];
         let State::Acked(_) = attempt.state else {
             return Ok(attempt.state);
         };
@@ -419,7 +424,7 @@ impl Look<'_> {
             if is_there || is_kept {
                 continue;
             }
-            if !attempt.is_durable && was_cut {
+            if !known.is_durable(attempt) && was_cut {
                 return Ok(State::Nothing);
             }
             return Err(format!(

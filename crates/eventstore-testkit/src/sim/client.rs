@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore_abstractions::{
-    AppendCondition, AppendOptions, Appended, Database, Durability, Error, EventLog, EventMessage,
-    EventStore, EventStoreProvider, ExpectedVersion, LogReadOptions, MultiAppend, OpenOptions, Position,
-    Query, ReadOptions, Result, Retention, Version,
+    AppendCondition, AppendOptions, Appended, Durability, Error, EventLog, EventMessage, EventStore,
+    EventStoreProvider, ExpectedVersion, LogReadOptions, MultiAppend, OpenOptions, Position, Query,
+    ReadOptions, Result, Retention, Version,
 };
 use tokio::time::{sleep, timeout};
 
@@ -388,10 +388,9 @@ impl Client {
             .open_timeout(OPEN_TIMEOUT)
             .owner(self.name.clone());
         let begun = self.world.now();
-        let database = Database::default();
         let store = match self
             .provider
-            .open_with(&database, &stream_id(stream), options)
+            .open_with(&self.world.database, &stream_id(stream), options)
             .await
         {
             Ok(store) => store,

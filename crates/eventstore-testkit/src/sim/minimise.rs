@@ -91,6 +91,7 @@ impl Search {
         self.tries(|plan| plan.faults.straggle = 0);
         self.tries(|plan| plan.faults.fail_read = 0);
         self.tries(|plan| plan.skew_ms = 0);
+        self.tries(|plan| plan.databases = 1);
         for epoch in 0..self.plan.epochs.len() {
             self.tries(|plan| plan.epochs[epoch].cut_after = None);
             // With an earlier cut fewer steps are needed.
@@ -100,7 +101,10 @@ impl Search {
                     break;
                 }
             }
-            self.tries(|plan| plan.epochs[epoch].followers.fill(Follower::Nobody));
+            self.tries(|plan| {
+                let followers = plan.epochs[epoch].followers.iter_mut();
+                followers.for_each(|follows| follows.who = Follower::Nobody);
+            });
             self.tries(|plan| {
                 let steps = plan.epochs[epoch].clients.iter_mut().flatten();
                 steps.for_each(|step| step.give_up_after_ms = None);

@@ -1,8 +1,9 @@
 //! Deterministic simulation: the whole store on a simulated engine, on one thread, in simulated time.
 //!
-//! A seed makes a plan: one process or two, clients that append, read, hold sessions, retry and give up, somebody who
-//! follows, an engine that delays, fails and straggles, clocks that jump, and power cuts. The plan is run, what is told
-//! is checked against what must be true, and a seed that fails is cut down to the few steps that make it fail.
+//! A seed makes a plan: one process or two, one database or two, clients that append, read, hold sessions, retry and give
+//! up, somebody who follows, an engine that delays, fails and straggles, clocks that jump, and power cuts. The plan is
+//! run, what is told is checked against what must be true, and a seed that fails is cut down to the few steps that make
+//! it fail.
 //!
 //! ```
 //! use eventstore_testkit::sim;
@@ -20,6 +21,8 @@
 //! - expected versions, conditions of appends and idempotency ids were kept to;
 //! - nobody has written in a session after somebody wrote past it, and no fencing token was given out twice;
 //! - no snapshot is ahead of its stream, or is one that nobody stored;
+//! - databases, whose streams have the same names, know nothing of each other; but a durable commit to one keeps what
+//!   was told of the other before;
 //! - what is kept of a stream with a retention is there;
 //! - each subscription saw each event once and in order, a consumer has handled all of them, a projection has counted
 //!   each once;

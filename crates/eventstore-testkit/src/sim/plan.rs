@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) processes: usize,
     /// How far the clock of the second process is ahead.
     pub(super) skew_ms: i64,
+    /// Databases in the store, which have streams of the same names.
+    pub(super) databases: usize,
     pub(super) cached_streams: usize,
     /// Bytes of derived records that may wait in memory.
     pub(super) deferred_bytes: usize,
@@ -33,13 +35,19 @@ pub(super) struct Plan {
 pub(super) struct Epoch {
     /// The power is cut after so many operations of the engine, or everything is closed in order.
     pub(super) cut_after: Option<u64>,
-    /// Who follows the log in each process.
-    pub(super) followers: Vec<Follower>,
+    /// Who follows a log in each process.
+    pub(super) followers: Vec<Follows>,
     /// What each client does.
     pub(super) clients: Vec<Vec<Step>>,
 }
 
-/// Who follows the log in a process.
+/// Who follows which log in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Follows {
+    pub(super) who: Follower,
+    pub(super) database: usize,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Follower {
     Nobody,
@@ -143,6 +151,7 @@ impl Plan {
     pub(super) fn of(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let processes = if rng.u8(..4) == 0 { 2 } else { 1 };
+        let databases = if rng.u8(..3) == 0 { 2 } else { 1 };
         let often = |rng: &mut Rng, most| if rng.bool() { rng.u16(..most) } else { 0 };
         let faults = Faults {
             delay: often(&mut rng, 600),
@@ -153,13 +162,14 @@ impl Plan {
             fail_read: often(&mut rng, 40),
         };
         let epochs = (0..rng.usize(1..=4))
-            .map(|_| Epoch::random(&mut rng, processes))
+            .map(|_| Epoch::random(&mut rng, processes, databases))
             .collect();
         Self {
             seed,
             bug,
             processes,
             skew_ms: if rng.bool() { 0 } else { rng.i64(-80..80) },
+            databases,
             cached_streams: if rng.bool() { 1 } else { 100 },
             deferred_bytes: [0, 1, 1_000, 5_000, 1 << 20][rng.usize(..5)],
             faults,
@@ -175,23 +185,32 @@ impl Plan {
 }
 
 impl Epoch {
-    fn random(rng: &mut Rng, processes: usize) -> Self {
+    fn random(rng: &mut Rng, processes: usize, databases: usize) -> Self {
         let mood = Mood::random(rng);
         let mut clients = Vec::new();
         for _ in 0..rng.usize(1..=4) {
             let steps = rng.usize(1..=14);
             clients.push((0..steps).map(|_| Step::random(rng, mood)).collect());
         }
-        let followers = (0..processes).map(|_| match rng.u8(..8) {
-            0 => Follower::Nobody,
-            1..4 => Follower::Subscription,
-            4..6 => Follower::Consumer,
-            _ => Follower::Projection,
+        let followers = (0..processes).map(|_| Follows {
+            who: Follower::random(rng),
+            database: rng.usize(..databases),
         });
         Self {
             followers: followers.collect(),
             clients,
             cut_after: (rng.u8(..3) > 0).then(|| rng.u64(1..250)),
+        }
+    }
+}
+
+impl Follower {
+    fn random(rng: &mut Rng) -> Self {
+        match rng.u8(..8) {
+            0 => Self::Nobody,
+            1..4 => Self::Subscription,
+            4..6 => Self::Consumer,
+            _ => Self::Projection,
         }
     }
 }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventstore_abstractions::{
-    Clock, Error, EventLog, EventStoreProvider, EventStoreProviderExt, LogReadOptions, Position, ReadOptions,
-    Result, Settings, Version,
+    Clock, Error, EventLog, EventStoreProvider, LogReadOptions, ReadOptions, Result, Settings, Version,
 };
 use kv_core::{Capabilities, KeyValueStore};
 use tokio::runtime::Builder;
@@ -20,7 +19,7 @@ use super::engine::Disk;
 use super::followers::{Following, is_reported};
 use super::plan::{Epoch, Plan, STREAMS};
 use super::trace::Trace;
-use super::world::{World, stream_id, version};
+use super::world::{Common, World, stream_id, version};
 use crate::linear::History;
 
 /// Simulated time after which a call has stopped for good.
@@ -40,13 +39,16 @@ enum End {
 /// A process that has the store open.
 struct Process {
     provider: Arc<dyn EventStoreProvider>,
-    log: Arc<dyn EventLog>,
+    /// The log of each database.
+    logs: Vec<Arc<dyn EventLog>>,
     clock: Arc<SimClock>,
 }
 
 struct Run<'a> {
     plan: &'a Plan,
-    world: Arc<World>,
+    common: Arc<Common>,
+    /// What is known of each database.
+    worlds: Vec<Arc<World>>,
     disk: Arc<Disk>,
     clocks: Vec<Arc<SimClock>>,
     was_cut: bool,
@@ -66,9 +68,13 @@ pub(super) fn run(plan: &Plan) -> Report {
     };
     let mistakes = plan.bug.map(|bug| bug.mistakes()).unwrap_or_default();
     let clock = |ahead_ms| Arc::new(SimClock::new(Arc::clone(&trace), ahead_ms));
+    let common = Common::new(Arc::clone(&trace));
     let mut run = Run {
         plan,
-        world: World::new(plan.seed, plan.processes, Arc::clone(&trace)),
+        worlds: (0..plan.databases as u64)
+            .map(|number| World::new(plan.seed, number, plan.processes, &common))
+            .collect(),
+        common: Arc::clone(&common),
         disk: Disk::new(plan.seed, capabilities, mistakes, Arc::clone(&trace)),
         clocks: [0, plan.skew_ms][..plan.processes]
             .iter()
@@ -79,15 +85,15 @@ pub(super) fn run(plan: &Plan) -> Report {
         cuts: 0,
     };
     for epoch in &plan.epochs {
-        if run.world.violation().is_none() {
+        if run.common.violation().is_none() {
             run.epoch(epoch);
         }
     }
-    if run.world.violation().is_none() {
+    if run.common.violation().is_none() {
         run.finish();
     }
     Report {
-        failure: run.world.violation(),
+        failure: common.violation(),
         operations: run.disk.operations(),
         calls: run.calls,
         cuts: run.cuts,
@@ -98,7 +104,7 @@ pub(super) fn run(plan: &Plan) -> Report {
 impl Run<'_> {
     /// Runs one epoch on a runtime of its own: dropping it is what a crash does to a process.
     fn epoch(&mut self, epoch: &Epoch) {
-        let mut histories = Arc::default();
+        let mut histories = Vec::new();
         let end = self.on_runtime(async |run| {
             let disk = Arc::clone(&run.disk);
             tokio::select! {
@@ -112,7 +118,7 @@ impl Run<'_> {
                 self.disk.lose();
                 (self.was_cut, self.cuts) = (true, self.cuts + 1);
             }
-            End::Closed => self.world.closed(),
+            End::Closed => self.worlds.iter().for_each(|world| world.closed()),
         }
         self.check_histories(&histories);
     }
@@ -124,29 +130,34 @@ impl Run<'_> {
             .build();
         let runtime = runtime.expect("a runtime can be built");
         runtime.block_on(async {
-            self.world.trace.start();
+            self.common.trace.start();
             let ended = run(self).await;
-            self.world.trace.stop();
+            self.common.trace.stop();
             ended
         })
     }
 
     /// What happens in an epoch unless the power is cut.
-    async fn live(&mut self, epoch: &Epoch, histories: &mut Arc<Vec<History>>) {
+    async fn live(&mut self, epoch: &Epoch, histories: &mut Vec<Arc<Vec<History>>>) {
         self.disk.rough(self.plan.faults, epoch.cut_after);
         let Some(processes) = self.open_all().await else {
             return;
         };
         self.disk.calm();
-        self.look(&*processes[0].log).await;
-        if self.world.violation().is_some() {
+        self.look(&processes[0]).await;
+        if self.common.violation().is_some() {
             return;
         }
-        *histories = Arc::new(self.world.histories());
+        *histories = self
+            .worlds
+            .iter()
+            .map(|world| Arc::new(world.histories()))
+            .collect();
         self.disk.resume();
         let mut following = JoinSet::new();
-        for (number, (process, follower)) in processes.iter().zip(&epoch.followers).enumerate() {
-            following.spawn(self.following(number, process).run(*follower));
+        for (number, (process, follows)) in processes.iter().zip(&epoch.followers).enumerate() {
+            let database = follows.database % self.worlds.len();
+            following.spawn(self.following(number, process, database).run(follows.who));
         }
         self.work(epoch, &processes, histories).await;
         self.disk.calm();
@@ -156,25 +167,27 @@ impl Run<'_> {
             let closed = timeout(PATIENCE, process.provider.close()).await;
             match closed {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => self.world.wrong(format!("a close ends with {error:?}")),
-                Err(_) => self.world.wrong("a close does not end"),
+                Ok(Err(error)) => self.common.wrong(format!("a close ends with {error:?}")),
+                Err(_) => self.common.wrong("a close does not end"),
             }
         }
     }
 
     /// Lets the clients do their work.
-    async fn work(&self, epoch: &Epoch, processes: &[Process], histories: &Arc<Vec<History>>) {
+    async fn work(&self, epoch: &Epoch, processes: &[Process], histories: &[Arc<Vec<History>>]) {
         let mut working = JoinSet::new();
         for (number, steps) in epoch.clients.iter().enumerate() {
             let process = &processes[number % processes.len()];
-            let (seen, head) = self.seen();
+            let database = number / processes.len() % self.worlds.len();
+            let world = &self.worlds[database];
+            let (seen, head) = world.last_seen();
             let client = Client {
-                name: format!("client {number}"),
-                world: Arc::clone(&self.world),
+                name: format!("client {number} of {}", world.database),
+                world: Arc::clone(world),
                 provider: Arc::clone(&process.provider),
-                log: Arc::clone(&process.log),
+                log: Arc::clone(&process.logs[database]),
                 clock: Arc::clone(&process.clock),
-                histories: Arc::clone(histories),
+                histories: Arc::clone(&histories[database]),
                 bug: self.plan.bug,
                 seen,
                 head,
@@ -186,45 +199,32 @@ impl Run<'_> {
         let all = async {
             while let Some(ended) = working.join_next().await {
                 if let Err(error) = ended {
-                    self.world.wrong(format!("a client stops: {error}"));
+                    self.common.wrong(format!("a client stops: {error}"));
                 }
             }
         };
         if timeout(PATIENCE, all).await.is_err() {
-            self.world.wrong("a call does not end");
+            self.common.wrong("a call does not end");
         }
     }
 
-    /// The versions of the streams and the position of the log, as they were when it was last looked.
-    fn seen(&self) -> ([u64; STREAMS], Position) {
-        let known = self.world.known();
-        let version = |stream| {
-            let id = stream_id(stream);
-            known.log.iter().filter(|event| event.stream == id).count() as u64
-        };
-        (
-            std::array::from_fn(version),
-            Position::new(known.log.len() as u64),
-        )
-    }
-
-    fn following(&self, number: usize, process: &Process) -> Following {
+    fn following(&self, number: usize, process: &Process, database: usize) -> Following {
         Following {
-            world: Arc::clone(&self.world),
+            world: Arc::clone(&self.worlds[database]),
             process: number,
-            log: Arc::clone(&process.log),
+            log: Arc::clone(&process.logs[database]),
             clock: Arc::clone(&process.clock) as Arc<dyn Clock>,
             bug: self.plan.bug,
         }
     }
 
-    async fn look(&mut self, log: &dyn EventLog) {
-        match self.world.look(log, self.was_cut).await {
-            Ok(()) => self.was_cut = false,
-            Err(error) => self
-                .world
-                .wrong(format!("what is stored cannot be read: {error:?}")),
+    async fn look(&mut self, process: &Process) {
+        for (world, log) in self.worlds.iter().zip(&process.logs) {
+            if let Err(error) = world.look(&**log, self.was_cut).await {
+                return world.wrong(format!("what is stored cannot be read: {error:?}"));
+            }
         }
+        self.was_cut = false;
     }
 
     async fn open_all(&self) -> Option<Vec<Process>> {
@@ -241,19 +241,19 @@ impl Run<'_> {
             match self.try_open(number).await {
                 Ok(process) => return Some(process),
                 Err(error) if can_be(&error) => {
-                    self.world
+                    self.common
                         .trace
                         .add(format!("process {number} cannot open: {}", kind(&error)));
                 }
                 Err(error) => {
-                    self.world
+                    self.common
                         .wrong(format!("process {number} cannot open: {error:?}"));
                     return None;
                 }
             }
             sleep(Duration::from_millis(1)).await;
         }
-        self.world
+        self.common
             .wrong(format!("process {number} cannot open, in {MAX_OPENS} times"));
         None
     }
@@ -269,16 +269,27 @@ impl Run<'_> {
         let engine = Buggy::over(engine, self.plan.bug);
         let provider = eventstore_kv::Provider::open_with(engine, Settings::default(), options).await?;
         let provider: Arc<dyn EventStoreProvider> = Arc::new(provider);
-        let log = provider.default_log();
-        Ok(Process { provider, log, clock })
+        let logs = self
+            .worlds
+            .iter()
+            .map(|world| provider.log(&world.database))
+            .collect();
+        Ok(Process {
+            provider,
+            logs,
+            clock,
+        })
     }
 
-    fn check_histories(&mut self, histories: &[History]) {
-        for (stream, history) in histories.iter().enumerate() {
+    fn check_histories(&mut self, histories: &[Arc<Vec<History>>]) {
+        let histories = histories
+            .iter()
+            .flat_map(|of_database| of_database.iter().enumerate());
+        for (stream, history) in histories {
             match history.check() {
                 Ok(()) => self.calls += history.calls(),
                 Err(what) => self
-                    .world
+                    .common
                     .wrong(format!("stream {stream} is not linearizable: {what}")),
             }
         }
@@ -291,13 +302,15 @@ impl Run<'_> {
             let Some(process) = run.open(0).await else {
                 return;
             };
-            run.look(&*process.log).await;
-            if run.world.violation().is_none() {
-                run.following(0, &process).drain().await;
+            run.look(&process).await;
+            for database in 0..run.worlds.len() {
+                if run.common.violation().is_none() {
+                    run.following(0, &process, database).drain().await;
+                }
             }
             drop(process);
             for _ in 0..FLIPS {
-                if run.world.violation().is_none() {
+                if run.common.violation().is_none() {
                     run.flip().await;
                 }
             }
@@ -313,23 +326,30 @@ impl Run<'_> {
         // Some keys have ids that are made anew in each run.
         let (space, length) = (key[0], key.len());
         let line = format!("a bit is flipped in the value of a key of {length} bytes in space {space:#04x}");
-        self.world.trace.add(line);
+        self.common.trace.add(line);
         let wrong = match self.try_open(0).await {
-            Ok(process) => self.read_damaged(&*process.log).await,
+            Ok(process) => self.read_damaged(&process).await,
             Err(error) => Err(error),
         };
         if let Err(error) = wrong
             && !is_reported(&error)
         {
-            self.world.wrong(format!("a flipped bit leads to {error:?}"));
+            self.common.wrong(format!("a flipped bit leads to {error:?}"));
         }
         self.disk.restore(image);
     }
 
-    async fn read_damaged(&self, log: &dyn EventLog) -> Result<()> {
-        let known = self.world.known().log.clone();
+    async fn read_damaged(&self, process: &Process) -> Result<()> {
+        for (world, log) in self.worlds.iter().zip(&process.logs) {
+            Self::read_damaged_log(world, &**log).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_damaged_log(world: &World, log: &dyn EventLog) -> Result<()> {
+        let known = world.known().log.clone();
         match log.read_all(LogReadOptions::forward()).collect().await {
-            Ok(read) if read != known => self.world.wrong("after a flipped bit the log is another"),
+            Ok(read) if read != known => world.wrong("after a flipped bit the log is another"),
             Err(error) if !is_reported(&error) => return Err(error),
             _ => {}
         }
@@ -337,8 +357,7 @@ impl Run<'_> {
             let of_stream = known.iter().filter(|event| event.stream == stream);
             match log.version(&stream).await {
                 Ok(read) if read != version(of_stream.clone().count() as u64) => {
-                    self.world
-                        .wrong(format!("after a flipped bit {stream} is at {read}"));
+                    world.wrong(format!("after a flipped bit {stream} is at {read}"));
                 }
                 Err(error) if !is_reported(&error) => return Err(error),
                 _ => {}
@@ -353,8 +372,7 @@ impl Run<'_> {
                     let mut all = of_stream.rev();
                     let is_right = events.iter().rev().all(|event| all.next() == Some(event));
                     if !is_right {
-                        self.world
-                            .wrong(format!("after a flipped bit {stream} is another"));
+                        world.wrong(format!("after a flipped bit {stream} is another"));
                     }
                 }
                 Err(Error::Corrupt { .. }) => {}

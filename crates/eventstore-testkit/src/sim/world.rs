@@ -1,11 +1,12 @@
 //! What is known of a run: what was asked for, what was told, and what must therefore be true.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use eventstore_abstractions::{
-    Appended, ContentType, EventMessage, ExpectedVersion, IdempotencyId, MessageId, Metadata, Payload,
-    Position, RecordedEvent, StreamId, Timestamp, TypeName, Version,
+    Appended, ContentType, Database, EventMessage, ExpectedVersion, IdempotencyId, MessageId, Metadata,
+    Payload, Position, RecordedEvent, StreamId, Timestamp, TypeName, Version,
 };
 use fastrand::Rng;
 use uuid::Builder;
@@ -16,10 +17,23 @@ use crate::clock::ManualClock;
 use crate::fault::locked;
 use crate::linear::History;
 
-/// Everything that is known, shared by all who take part in a run.
+/// What the databases of a run have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) trace: Arc<Trace>,
+    /// Counts what is begun and what is told.
+    moment: AtomicU64,
+    /// What was told before this moment is durable: a durable commit keeps all that is before it, in every database.
+    durable: AtomicU64,
+    violation: Mutex<Option<String>>,
+}
+
+/// Everything that is known of one database, shared by all who take part in a run.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) trace: Arc<Trace>,
+    pub(super) database: Database,
+    common: Arc<Common>,
     known: Mutex<Known>,
 }
 
@@ -42,9 +56,7 @@ pub(super) struct Known {
     pub(super) snapshots: Vec<BTreeSet<(u64, String)>>,
     /// Whether the stream with a retention may have it.
     pub(super) may_be_retained: bool,
-    /// Counts what is begun and what is told.
-    pub(super) moment: u64,
-    violation: Option<String>,
+    common: Arc<Common>,
     rng: Rng,
 }
 
@@ -60,7 +72,7 @@ pub(super) struct Attempt {
     pub(super) token: Option<u64>,
     pub(super) begun: u64,
     pub(super) state: State,
-    /// Whether a power cut must keep it.
+    /// Whether it was durable itself, or was found after a restart.
     pub(super) is_durable: bool,
 }
 
@@ -84,8 +96,35 @@ pub(super) enum State {
     Nothing,
 }
 
+impl Common {
+    pub(super) fn new(trace: Arc<Trace>) -> Arc<Self> {
+        Arc::new(Self {
+            trace,
+            moment: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            violation: Mutex::new(None),
+        })
+    }
+
+    /// Reports that something is wrong. The first report counts: what comes after may follow from it.
+    pub(super) fn wrong(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.trace.add(format!("WRONG: {what}"));
+        locked(&self.violation).get_or_insert(what);
+    }
+
+    pub(super) fn violation(&self) -> Option<String> {
+        locked(&self.violation).clone()
+    }
+
+    fn tick(&self) -> u64 {
+        self.moment.fetch_add(1, Ordering::SeqCst) + 1
+    }
+}
+
 impl World {
-    pub(super) fn new(seed: u64, processes: usize, trace: Arc<Trace>) -> Arc<Self> {
+    /// The world of the database `number`.
+    pub(super) fn new(seed: u64, number: u64, processes: usize, common: &Arc<Common>) -> Arc<Self> {
         let known = Known {
             attempts: Vec::new(),
             owners: BTreeMap::new(),
@@ -96,12 +135,13 @@ impl World {
             handled_ids: BTreeSet::new(),
             snapshots: vec![BTreeSet::new(); STREAMS],
             may_be_retained: false,
-            moment: 0,
-            violation: None,
-            rng: Rng::with_seed(!seed),
+            common: Arc::clone(common),
+            rng: Rng::with_seed(!seed ^ (number << 32)),
         };
         Arc::new(Self {
-            trace,
+            trace: Arc::clone(&common.trace),
+            database: database(number),
+            common: Arc::clone(common),
             known: Mutex::new(known),
         })
     }
@@ -110,15 +150,9 @@ impl World {
         locked(&self.known)
     }
 
-    /// Reports that something is wrong. The first report counts: what comes after may follow from it.
+    /// Reports that something is wrong.
     pub(super) fn wrong(&self, what: impl Into<String>) {
-        let what = what.into();
-        self.trace.add(format!("WRONG: {what}"));
-        self.known().violation.get_or_insert(what);
-    }
-
-    pub(super) fn violation(&self) -> Option<String> {
-        self.known().violation.clone()
+        self.common.wrong(what);
     }
 
     /// The history of each stream from here on: it begins with the events that are in the log.
@@ -134,6 +168,17 @@ impl World {
         (0..STREAMS)
             .map(|stream| History::starting_with(events(stream)))
             .collect()
+    }
+
+    /// The versions of the streams and the position of the log, as they were when it was last looked.
+    pub(super) fn last_seen(&self) -> ([u64; STREAMS], Position) {
+        let known = self.known();
+        let version = |stream| {
+            let id = stream_id(stream);
+            known.log.iter().filter(|event| event.stream == id).count() as u64
+        };
+        let head = Position::new(known.log.len() as u64);
+        (std::array::from_fn(version), head)
     }
 
     /// A new event.
@@ -162,7 +207,7 @@ impl World {
         let mut known = self.known();
         let number = known.attempts.len();
         let mut attempt = attempt;
-        attempt.begun = known.tick();
+        attempt.begun = self.common.tick();
         for id in attempt.ids() {
             known.owners.insert(id, number);
         }
@@ -172,9 +217,8 @@ impl World {
 
     /// Notes that an append was told to have happened.
     pub(super) fn acked(&self, number: usize, begun: u64, appended: &[Appended], is_durable: bool) {
-        let mut known = self.known();
-        let now = known.tick();
-        let attempt = &mut known.attempts[number];
+        let now = self.common.tick();
+        let attempt = &mut self.known().attempts[number];
         attempt.state = State::Acked(now);
         attempt.is_durable |= is_durable;
         for (part, appended) in attempt.parts.iter_mut().zip(appended) {
@@ -182,9 +226,7 @@ impl World {
         }
         if is_durable {
             // What was told before a durable commit began is not after it.
-            for earlier in &mut known.attempts {
-                earlier.is_durable |= matches!(earlier.state, State::Acked(at) if at < begun);
-            }
+            self.common.durable.fetch_max(begun, Ordering::SeqCst);
         }
     }
 
@@ -201,7 +243,7 @@ impl World {
     /// Notes that a session was granted that was asked for at `begun`.
     pub(super) fn granted(&self, stream: usize, token: u64, begun: u64) {
         let mut known = self.known();
-        let now = known.tick();
+        let now = self.common.tick();
         let earlier = known.sessions[stream]
             .iter()
             .filter(|(_, granted)| **granted < begun)
@@ -217,14 +259,19 @@ impl World {
     }
 
     pub(super) fn now(&self) -> u64 {
-        self.known().tick()
+        self.common.tick()
     }
 }
 
 impl Known {
-    fn tick(&mut self) -> u64 {
-        self.moment += 1;
-        self.moment
+    /// Whether a power cut must keep what was acknowledged.
+    pub(super) fn is_durable(&self, attempt: &Attempt) -> bool {
+        let is_before = |at| at < self.common.durable.load(Ordering::SeqCst);
+        attempt.is_durable || matches!(attempt.state, State::Acked(at) if is_before(at))
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.common.moment.load(Ordering::SeqCst)
     }
 
     /// What an event is called in histories: attempts that are the same to the store have the same.
@@ -285,6 +332,14 @@ impl Part {
 /// The events of a command: the same each time, but for their message ids.
 pub(super) fn command_id(stream: usize, command: usize) -> IdempotencyId {
     IdempotencyId::new(format!("command {command} of {stream}")).expect("a valid id")
+}
+
+/// The databases have streams of the same names.
+fn database(number: u64) -> Database {
+    match number {
+        0 => Database::default(),
+        number => Database::new(format!("database {number}")).expect("a valid name"),
+    }
 }
 
 pub(super) fn stream_id(stream: usize) -> StreamId {
