@@ -8,12 +8,11 @@
 //! The search is that of Wing and Gong, with what was found not to work remembered (Lowe).
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventstore_abstractions::ExpectedVersion;
-#[cfg(doc)]
-use eventstore_abstractions::Version;
+use eventstore_abstractions::{Deletion, ExpectedVersion, Version};
 
 use crate::fault::locked;
 
@@ -36,6 +35,13 @@ pub enum Call {
     },
     /// A read of the version, or of all events.
     Read,
+    /// A deletion.
+    Delete {
+        /// What the stream had to be.
+        expected: ExpectedVersion,
+        /// How it is deleted.
+        deletion: Deletion,
+    },
 }
 
 /// What a caller was told.
@@ -47,9 +53,13 @@ pub enum Told {
     Appended(u64),
     /// The stream was not as expected: this was its version.
     Conflict(u64),
+    /// The stream is deleted.
+    Deleted,
+    /// The stream was deleted for good before.
+    Gone,
     /// The version that was read.
     Version(u64),
-    /// The events that were read.
+    /// The events that were read: those that were not deleted.
     Events(Vec<u64>),
     /// It is not known whether it happened.
     Unknown,
@@ -78,7 +88,7 @@ pub enum Told {
 /// ```
 #[derive(Debug, Default)]
 pub struct History {
-    start: Vec<u64>,
+    start: Stream,
     /// Counts beginnings and ends, so that all of them are in one order.
     moment: AtomicU64,
     calls: Mutex<Vec<Recorded>>,
@@ -103,9 +113,29 @@ impl History {
     #[must_use]
     pub fn starting_with(events: Vec<u64>) -> Self {
         Self {
-            start: events,
+            start: Stream {
+                events,
+                ..Stream::default()
+            },
             ..Self::default()
         }
+    }
+
+    /// The same, of which the first events were deleted; and whether nothing was appended since.
+    ///
+    /// ```
+    /// use eventstore_abstractions::Deletion;
+    /// use eventstore_testkit::linear::{Call, History, Told};
+    ///
+    /// let history = History::starting_with(vec![1, 2]).deleted(2, Some(Deletion::Soft));
+    /// let read = history.begin(Call::Read);
+    /// history.end(read, Told::Events(vec![]));
+    /// assert!(history.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn deleted(mut self, events: usize, deletion: Option<Deletion>) -> Self {
+        (self.start.hidden, self.start.deletion) = (events, deletion);
+        self
     }
 
     /// Records that a call begins.
@@ -166,7 +196,7 @@ impl History {
 struct Search<'a> {
     calls: &'a [Recorded],
     /// What happened, in any order, and the stream that it led to: from there the rest cannot be explained.
-    failed: HashSet<(Vec<bool>, Vec<u64>)>,
+    failed: HashSet<(Vec<bool>, Stream)>,
     steps: usize,
     /// The most calls that could be explained, for the message.
     furthest: BTreeSet<usize>,
@@ -175,13 +205,13 @@ struct Search<'a> {
 /// A place in the search.
 struct Place {
     happened: Vec<bool>,
-    stream: Vec<u64>,
+    stream: Stream,
     /// The next call to try.
     next: usize,
 }
 
 impl Search<'_> {
-    fn run(mut self, start: Vec<u64>) -> Result<(), String> {
+    fn run(mut self, start: Stream) -> Result<(), String> {
         let mut path = vec![Place {
             happened: vec![false; self.calls.len()],
             stream: start,
@@ -269,41 +299,83 @@ impl Search<'_> {
     }
 }
 
+/// A stream, as far as its callers see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stream {
+    events: Vec<u64>,
+    /// How many of the first were deleted.
+    hidden: usize,
+    /// How it was deleted, if nothing was appended since.
+    deletion: Option<Deletion>,
+}
+
+impl Hash for Stream {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.events, self.hidden).hash(state);
+    }
+}
+
+impl Stream {
+    fn version(&self) -> u64 {
+        self.events.len() as u64
+    }
+
+    fn accepts(&self, expected: ExpectedVersion) -> bool {
+        match expected {
+            ExpectedVersion::NoStream if self.deletion.is_some() => true,
+            ExpectedVersion::StreamExists if self.deletion.is_some() => false,
+            _ => expected.accepts(Version::new(self.version())),
+        }
+    }
+
+    fn append(&mut self, events: &[u64], expected: ExpectedVersion) -> Told {
+        let last = events.last();
+        if let Some(at) = last.and_then(|last| self.events.iter().position(|event| event == last)) {
+            return Told::Appended(at as u64 + 1);
+        }
+        if !self.accepts(expected) {
+            return Told::Conflict(self.version());
+        }
+        self.events.extend(events);
+        self.deletion = None;
+        Told::Appended(self.version())
+    }
+
+    fn delete(&mut self, expected: ExpectedVersion, deletion: Deletion) -> Told {
+        if !self.accepts(expected) {
+            return Told::Conflict(self.version());
+        }
+        self.hidden = self.events.len();
+        if deletion == Deletion::Hard || !self.events.is_empty() {
+            self.deletion = Some(deletion);
+        }
+        Told::Deleted
+    }
+
+    /// Whether a read may be told so.
+    fn reads(&self, told: &Told) -> bool {
+        match told {
+            Told::Version(read) => *read == self.version(),
+            Told::Events(read) => *read == self.events[self.hidden..],
+            _ => true,
+        }
+    }
+}
+
 /// The stream after `call` has happened to it, if it would be told so.
-fn happen(stream: &[u64], call: &Recorded) -> Option<Vec<u64>> {
-    let version = stream.len() as u64;
-    let (events, expected) = match &call.call {
-        Call::Append { events, expected } => (events, *expected),
-        Call::Read => {
-            let is_true = match &call.told {
-                Told::Version(read) => *read == version,
-                Told::Events(read) => read == stream,
-                _ => true,
-            };
-            return is_true.then(|| stream.to_vec());
-        }
-    };
-    let done = events
-        .last()
-        .and_then(|last| stream.iter().position(|event| event == last));
-    let (after, outcome) = match done {
-        Some(at) => (stream.to_vec(), Told::Appended(at as u64 + 1)),
-        None if !expected.accepts(eventstore_abstractions::Version::new(version)) => {
-            (stream.to_vec(), Told::Conflict(version))
-        }
-        None => {
-            let after = [stream, events].concat();
-            let version = after.len() as u64;
-            (after, Told::Appended(version))
-        }
+fn happen(stream: &Stream, call: &Recorded) -> Option<Stream> {
+    let mut after = stream.clone();
+    let outcome = match &call.call {
+        Call::Read => return stream.reads(&call.told).then_some(after),
+        _ if stream.deletion == Some(Deletion::Hard) => Told::Gone,
+        Call::Append { events, expected } => after.append(events, *expected),
+        Call::Delete { expected, deletion } => after.delete(*expected, *deletion),
     };
     (call.told == Told::Unknown || call.told == outcome).then_some(after)
 }
 
 #[cfg(test)]
 mod tests {
-    use eventstore_abstractions::Version;
-
     use super::*;
 
     fn append(event: u64, expected: ExpectedVersion) -> Call {
@@ -399,6 +471,34 @@ mod tests {
         };
         assert_eq!(told(&calls(2)), Ok(()));
         assert!(told(&calls(3)).is_err(), "it was appended twice");
+    }
+
+    #[test]
+    fn deleted_stream_is_empty_and_goes_on() {
+        let delete = |deletion| Call::Delete {
+            expected: ExpectedVersion::StreamExists,
+            deletion,
+        };
+        let soft = |read: Vec<u64>| {
+            told(&[
+                (append(1, exact(0)), false, Told::Appended(1)),
+                (delete(Deletion::Soft), false, Told::Deleted),
+                (delete(Deletion::Soft), false, Told::Conflict(1)),
+                (append(2, ExpectedVersion::NoStream), false, Told::Appended(2)),
+                (Call::Read, false, Told::Events(read)),
+            ])
+        };
+        assert_eq!(soft(vec![2]), Ok(()));
+        assert!(soft(vec![1, 2]).is_err(), "what was deleted is there again");
+        let hard = |second| {
+            told(&[
+                (append(1, exact(0)), false, Told::Appended(1)),
+                (delete(Deletion::Hard), false, Told::Deleted),
+                (append(2, ExpectedVersion::Any), false, second),
+            ])
+        };
+        assert_eq!(hard(Told::Gone), Ok(()));
+        assert!(hard(Told::Appended(2)).is_err(), "it was deleted for good");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use eventstore_abstractions::{
-    EventLog, LogReadOptions, ReadOptions, RecordedEvent, Result, Snapshot, Version,
+    EventLog, ExpectedVersion, LogReadOptions, ReadOptions, RecordedEvent, Result, Snapshot, Version,
 };
 
-use super::plan::{KEPT, RETAINED, STREAMS};
-use super::world::{Attempt, Known, Part, State, World, stream_id};
+use super::plan::{DELETED, STREAMS};
+use super::world::{Attempt, Known, Part, State, World, may_be_removed, stream_id};
 
 /// A check that fails says what is wrong.
-type Check = std::result::Result<(), String>;
+pub(super) type Check = std::result::Result<(), String>;
 
 impl World {
     /// Checks the events of a stream as they were read.
@@ -18,7 +18,7 @@ impl World {
         let checked = {
             let known = self.known();
             let first = events.first().map_or(1, |event| event.version.get());
-            let is_whole = stream == RETAINED || first == 1;
+            let is_whole = may_be_removed(stream) || first == 1;
             let mut numbered = (first..).zip(events);
             if !is_whole || numbered.any(|(version, event)| event.version.get() != version) {
                 Err(format!("stream {stream} has a gap: {:?}", versions(events)))
@@ -35,13 +35,19 @@ impl World {
         self.report(checked);
     }
 
-    pub(super) fn check_snapshot(&self, stream: usize, snapshot: &Snapshot) {
+    /// Checks a snapshot that was read when versions up to `deleted` were deleted.
+    pub(super) fn check_snapshot(&self, stream: usize, snapshot: &Snapshot, deleted: u64) {
         let text = String::from_utf8_lossy(&snapshot.message.payload.bytes).into_owned();
         let version = snapshot.version.get();
         let is_known = self.known().snapshots[stream].contains(&(version, text.clone()));
         if !is_known {
             self.wrong(format!(
                 "stream {stream} has a snapshot at {version} that nobody stored: {text}"
+            ));
+        }
+        if version <= deleted {
+            self.wrong(format!(
+                "stream {stream} has a snapshot at {version} and was deleted at {deleted}"
             ));
         }
     }
@@ -77,45 +83,44 @@ impl World {
         let checked = self.known().resolve(&events, was_cut);
         self.report(checked);
         for stream in 0..STREAMS {
-            let id = stream_id(stream);
-            let of_stream = events.iter().filter(|event| event.stream == id).count();
-            let version = log.version(&id).await?;
-            if version != Version::new(of_stream as u64) {
-                self.wrong(format!(
-                    "stream {stream} is at {version} and the log has {of_stream} events of it"
-                ));
+            self.look_at(log, stream, &events).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at a stream, of a log that has these events.
+    async fn look_at(&self, log: &dyn EventLog, stream: usize, events: &[RecordedEvent]) -> Result<()> {
+        let id = stream_id(stream);
+        let of_stream = events
+            .iter()
+            .filter(|event| event.stream == id)
+            .collect::<Vec<_>>();
+        let version = log.version(&id).await?;
+        if version != Version::new(of_stream.len() as u64) {
+            self.wrong(format!(
+                "stream {stream} is at {version} and the log has {} events of it",
+                of_stream.len()
+            ));
+        }
+        let options = ReadOptions::slice(Version::FIRST, Version::MAX);
+        let read = log.read_stream(&id, options).await?.events.collect().await?;
+        self.check_events(stream, &read);
+        let info = log.stream_info(&id).await?;
+        let kept = of_stream.iter().filter(|event| event.version >= info.first);
+        if info.version != version || !kept.copied().eq(read.iter()) {
+            self.wrong(format!(
+                "stream {stream} and the log differ, where it is {info:?}"
+            ));
+        }
+        let checked = self.known().check_life(stream, &info, &of_stream);
+        self.report(checked);
+        let deleted = self.known().life.deleted(stream);
+        for at in log.snapshot_versions(&id).await? {
+            if at > version || at.next() < info.first {
+                self.wrong(format!("stream {stream} is {info:?} and has a snapshot at {at}"));
             }
-            let options = ReadOptions::slice(Version::FIRST, Version::MAX);
-            let read = log.read_stream(&id, options).await?.events.collect().await?;
-            self.check_events(stream, &read);
-            let in_log = events
-                .iter()
-                .filter(|event| event.stream == id && !event.is_removed());
-            let first = read.first().map_or(Version::MAX, |event| event.version);
-            let kept = in_log.filter(|event| event.version >= first || stream != RETAINED);
-            if !kept.eq(read.iter()) {
-                self.wrong(format!("stream {stream} and the log differ"));
-            }
-            let least = if stream == RETAINED {
-                KEPT.min(of_stream as u64)
-            } else {
-                of_stream as u64
-            };
-            if (read.len() as u64) < least {
-                self.wrong(format!(
-                    "stream {stream} has {} events of {of_stream}",
-                    read.len()
-                ));
-            }
-            for at in log.snapshot_versions(&id).await? {
-                if at > version {
-                    self.wrong(format!(
-                        "stream {stream} is at {version} and has a snapshot at {at}"
-                    ));
-                }
-                if let Some(snapshot) = log.read_snapshot(&id, at).await? {
-                    self.check_snapshot(stream, &snapshot);
-                }
+            if let Some(snapshot) = log.read_snapshot(&id, at).await? {
+                self.check_snapshot(stream, &snapshot, deleted);
             }
         }
         Ok(())
@@ -139,8 +144,7 @@ impl Known {
     /// Checks that somebody appended this event, as it is, to this stream.
     pub(super) fn check_event(&self, event: &RecordedEvent) -> Check {
         if event.is_removed() {
-            let is_fine = self.may_be_retained && event.stream == stream_id(RETAINED);
-            return match is_fine {
+            return match self.life.may_have_removed(&event.stream) {
                 true => Ok(()),
                 false => Err(format!(
                     "the event at {} was removed and must be kept",
@@ -200,13 +204,6 @@ impl Known {
             if !event.is_removed() && places.insert(event.message.id(), at).is_some() {
                 return Err(format!("the event at {} is there twice", event.position));
             }
-        }
-        let is_kept = |event: &&RecordedEvent| event.version.get() + KEPT > versions[RETAINED];
-        if let Some(event) = events.iter().filter(|event| event.is_removed()).find(is_kept) {
-            return Err(format!(
-                "the event at {} must be kept and was removed",
-                event.position
-            ));
         }
         let look = Look { events, places };
         for number in 0..self.attempts.len() {
@@ -328,7 +325,7 @@ impl Look<'_> {
                 _ => State::Acked(known.now()),
             });
         }
-        if attempt.may_be_removed() && known.may_be_retained {
+        if attempt.may_be_removed() {
             return self.check_removed(known, number, was_cut);
         }
         if there > 0 {
@@ -387,7 +384,9 @@ impl Look<'_> {
             return Ok(());
         };
         let before = Version::new(first.version.get() - 1);
-        if !part.expected.accepts(before) {
+        // A history knows when a stream was deleted.
+        let is_new = part.stream == DELETED && part.expected == ExpectedVersion::NoStream;
+        if !part.expected.accepts(before) && !is_new {
             return Err(format!(
                 "append {number} expected {} and was done after {before}",
                 part.expected

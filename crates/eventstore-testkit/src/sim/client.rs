@@ -6,14 +6,14 @@ use std::time::Duration;
 use eventstore_abstractions::{
     AppendCondition, AppendOptions, Appended, Durability, Error, EventLog, EventMessage, EventStore,
     EventStoreProvider, ExpectedVersion, LogReadOptions, MultiAppend, OpenOptions, Position, Query,
-    ReadOptions, Result, Retention, Version,
+    ReadOptions, Result, Version,
 };
 use tokio::time::{sleep, timeout};
 
 use super::bugs::Bug;
 use super::clock::SimClock;
-use super::plan::{Append, Expected, Hold, HoldEnd, KEPT, RETAINED, STREAMS, Step, What};
-use super::world::{Attempt, Part, World, command_id, stream_id};
+use super::plan::{Append, DELETED, Expected, Hold, HoldEnd, RETAINED, STREAMS, Step, What};
+use super::world::{Attempt, Part, World, command_id, may_be_removed, stream_id};
 use crate::linear::{Begun, Call, History, Told};
 
 /// How long an open waits for a session that somebody else holds.
@@ -58,7 +58,7 @@ impl Client {
         }
     }
 
-    fn note(&self, what: impl AsRef<str>) {
+    pub(super) fn note(&self, what: impl AsRef<str>) {
         self.world.trace.add(format!("{}: {}", self.name, what.as_ref()));
     }
 
@@ -86,19 +86,9 @@ impl Client {
                     self.held = Some((stream, store));
                 }
             }
-            What::Retain => {
-                self.world.known().may_be_retained = true;
-                let retention = Retention::default().max_count(KEPT);
-                let set = self.log.set_retention(&stream_id(RETAINED), retention).await;
-                self.told("sets a retention", set.map(|()| "set".to_owned()));
-            }
-            What::Scavenge { events } => {
-                let scavenged = self.log.scavenge(events).await;
-                self.told(
-                    "scavenges",
-                    scavenged.map(|done| format!("{} removed", done.events)),
-                );
-            }
+            What::Retain => self.retain().await,
+            What::Delete { expected, deletion } => self.delete(expected, deletion).await,
+            What::Scavenge { events } => self.scavenge(events).await,
             What::Jump { ms } => {
                 self.note(format!("its clock jumps by {ms} ms"));
                 self.clock.jump(ms);
@@ -108,12 +98,12 @@ impl Client {
     }
 
     /// Notes how a call ended; an error that cannot be is reported.
-    fn told(&self, what: &str, told: Result<String>) {
+    pub(super) fn told(&self, what: &str, told: Result<String>) {
         match told {
             Ok(told) => self.note(format!("{what}: {told}")),
             Err(error) => {
                 self.note(format!("{what}: {}", kind(&error)));
-                if !can_be(&error) {
+                if !can_be(&error) && !self.world.known().life.explains(&error) {
                     self.world
                         .wrong(format!("{} {what} and is told: {error:?}", self.name));
                 }
@@ -129,19 +119,24 @@ impl Client {
             None => (append.events, None),
         };
         let events = self.events(stream, count, append.has_old_ids, append.command);
-        let seen = self.seen[stream];
-        let expected = match append.expected {
-            Expected::Any => ExpectedVersion::Any,
-            Expected::NoStream => ExpectedVersion::NoStream,
-            Expected::StreamExists => ExpectedVersion::StreamExists,
-            Expected::Seen => ExpectedVersion::Exact(Version::new(seen)),
-            Expected::Next => ExpectedVersion::Exact(Version::new(seen + 1)),
-        };
+        let expected = self.expected(stream, append.expected);
         let mut attempt = Attempt::new(vec![Part::new(stream, expected, events)]);
         attempt.command = command;
         let number = self.world.begin(attempt);
         self.attempt(number, append.is_durable, false, &Writer::Anybody)
             .await;
+    }
+
+    /// What a call expects of `stream`, which the client knows as far as it has seen it.
+    pub(super) fn expected(&self, stream: usize, expected: Expected) -> ExpectedVersion {
+        let seen = self.seen[stream];
+        match expected {
+            Expected::Any => ExpectedVersion::Any,
+            Expected::NoStream => ExpectedVersion::NoStream,
+            Expected::StreamExists => ExpectedVersion::StreamExists,
+            Expected::Seen => ExpectedVersion::Exact(Version::new(seen)),
+            Expected::Next => ExpectedVersion::Exact(Version::new(seen + 1)),
+        }
     }
 
     fn events(
@@ -292,6 +287,7 @@ impl Client {
                     self.histories[stream].end(call, Told::Conflict(actual.get()));
                     self.seen[stream] = actual.get();
                 }
+                Error::StreamDeleted { .. } => self.histories[stream].end(call, Told::Gone),
                 _ => self.histories[stream].forget(call),
             }
         }
@@ -304,6 +300,7 @@ impl Client {
 
     async fn read(&mut self, stream: usize, page_size: usize) {
         let call = self.histories[stream].begin(Call::Read);
+        let scavenges = self.world.known().life.scavenges();
         let options = ReadOptions::slice(Version::FIRST, Version::MAX).page_size(page_size);
         let read = match self.log.read_stream(&stream_id(stream), options).await {
             Ok(replay) => replay.events.collect().await,
@@ -317,7 +314,7 @@ impl Client {
         let last = events.last().map_or(0, |event| event.version.get());
         self.note(format!("{what}: {} events to version {last}", events.len()));
         self.world.check_events(stream, &events);
-        if stream == RETAINED {
+        if may_be_removed(stream) && (stream != DELETED || self.world.known().life.scavenges() != scavenges) {
             match events.is_empty() {
                 true => self.histories[stream].forget(call),
                 false => self.histories[stream].end(call, Told::Version(last)),
@@ -368,12 +365,15 @@ impl Client {
         let what = format!("stores a snapshot of {stream} at {version}");
         match stored {
             // It is behind what is kept by now.
-            Err(Error::InvalidInput { .. }) if stream == RETAINED => self.note(format!("{what}: too late")),
+            Err(Error::InvalidInput { .. }) if may_be_removed(stream) => {
+                self.note(format!("{what}: too late"))
+            }
             stored => self.told(&what, stored.map(|()| "stored".to_owned())),
         }
+        let deleted = self.world.known().life.deleted(stream);
         let read = self.log.read_snapshot(&id, at).await;
         if let Ok(Some(snapshot)) = &read {
-            self.world.check_snapshot(stream, snapshot);
+            self.world.check_snapshot(stream, snapshot, deleted);
         }
         self.told(
             "reads it",

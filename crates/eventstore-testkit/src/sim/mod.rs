@@ -23,7 +23,8 @@
 //! - no snapshot is ahead of its stream, or is one that nobody stored;
 //! - databases, whose streams have the same names, know nothing of each other; but a durable commit to one keeps what
 //!   was told of the other before;
-//! - what is kept of a stream with a retention is there;
+//! - what is kept of a stream with a retention is there, and nothing else; what was deleted is not read again, and a
+//!   stream that was deleted for good is never written to; a scavenge removes all that is not kept, and no more;
 //! - each subscription saw each event once and in order, a consumer has handled all of them, a projection has counted
 //!   each once;
 //! - the history of each stream is [linearizable](crate::linear);
@@ -41,6 +42,7 @@ mod client;
 mod clock;
 mod engine;
 mod followers;
+mod life;
 mod minimise;
 mod plan;
 mod run;

@@ -1,14 +1,17 @@
 //! What a run does, made from its seed: who does what, what goes wrong, and when the power is cut.
 
+use eventstore_abstractions::Deletion;
 use fastrand::Rng;
 
 use super::bugs::Bug;
 use super::engine::Faults;
 
-/// Streams that all events of are kept, and behind them one that has a retention.
-pub(super) const STREAMS: usize = 3;
-/// The stream of which not all is kept.
+/// Streams: those before [`RETAINED`] keep all their events.
+pub(super) const STREAMS: usize = 4;
+/// The stream of which only the newest events are kept.
 pub(super) const RETAINED: usize = 2;
+/// The stream that is deleted, and used again.
+pub(super) const DELETED: usize = 3;
 /// The events that are kept of it.
 pub(super) const KEPT: u64 = 4;
 
@@ -93,6 +96,10 @@ pub(super) enum What {
         events: usize,
     },
     Retain,
+    Delete {
+        expected: Expected,
+        deletion: Deletion,
+    },
     Scavenge {
         events: u64,
     },
@@ -265,10 +272,11 @@ impl What {
             66..70 => Self::ReadLog { page_size },
             70..74 => Self::Snapshot { stream },
             74..82 => Self::Hold(Hold::random(rng)),
-            82..88 => Self::UseHeld {
+            82..86 => Self::UseHeld {
                 events: rng.usize(1..3),
             },
-            88..90 => Self::Retain,
+            86..88 => Self::Retain,
+            88..90 => Self::random_deletion(rng),
             90..93 => Self::Scavenge {
                 events: rng.u64(1..40),
             },
@@ -296,16 +304,41 @@ impl What {
     }
 
     fn random_of_scavenges(rng: &mut Rng) -> Self {
-        match rng.u8(..8) {
+        match rng.u8(..9) {
             0 => Self::Retain,
-            1..3 => Self::Scavenge {
+            1 => Self::random_deletion(rng),
+            2..4 => Self::Scavenge {
                 events: rng.u64(1..40),
             },
             _ => Self::Append(Append {
-                stream: RETAINED,
+                stream: rng.usize(RETAINED..STREAMS),
                 command: None,
                 ..Append::random(rng)
             }),
+        }
+    }
+
+    fn random_deletion(rng: &mut Rng) -> Self {
+        Self::Delete {
+            expected: Expected::random(rng),
+            // What is deleted for good is of no use for the rest of the run.
+            deletion: if rng.u8(..8) == 0 {
+                Deletion::Hard
+            } else {
+                Deletion::Soft
+            },
+        }
+    }
+}
+
+impl Expected {
+    fn random(rng: &mut Rng) -> Self {
+        match rng.u8(..12) {
+            0 => Self::NoStream,
+            1 => Self::StreamExists,
+            2 => Self::Next,
+            3..8 => Self::Seen,
+            _ => Self::Any,
         }
     }
 }
@@ -316,16 +349,10 @@ impl Append {
         Self {
             stream,
             events: rng.usize(1..4),
-            expected: match rng.u8(..12) {
-                0 => Expected::NoStream,
-                1 => Expected::StreamExists,
-                2 => Expected::Next,
-                3..8 => Expected::Seen,
-                _ => Expected::Any,
-            },
+            expected: Expected::random(rng),
             is_durable: rng.u8(..3) > 0,
-            // What was removed is not recognised any more, so that there are none in that stream.
-            command: (stream != RETAINED && rng.u8(..4) == 0).then(|| rng.usize(..3)),
+            // What was removed is not recognised any more, so that there are none where that happens.
+            command: (stream < RETAINED && rng.u8(..4) == 0).then(|| rng.usize(..3)),
             has_old_ids: rng.u8(..6) == 0,
         }
     }

@@ -227,6 +227,17 @@ impl Run<'_> {
         self.was_cut = false;
     }
 
+    /// Removes what is not kept, at the end.
+    async fn scavenge(&self, process: &Process) {
+        for (world, log) in self.worlds.iter().zip(&process.logs) {
+            if self.common.violation().is_none()
+                && let Err(error) = world.scavenge_all(&**log).await
+            {
+                world.wrong(format!("what is not kept cannot be removed: {error:?}"));
+            }
+        }
+    }
+
     async fn open_all(&self) -> Option<Vec<Process>> {
         let mut processes = Vec::new();
         for number in 0..self.plan.processes {
@@ -303,6 +314,7 @@ impl Run<'_> {
                 return;
             };
             run.look(&process).await;
+            run.scavenge(&process).await;
             for database in 0..run.worlds.len() {
                 if run.common.violation().is_none() {
                     run.following(0, &process, database).drain().await;

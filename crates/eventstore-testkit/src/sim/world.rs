@@ -11,7 +11,8 @@ use eventstore_abstractions::{
 use fastrand::Rng;
 use uuid::Builder;
 
-use super::plan::{RETAINED, STREAMS};
+use super::life::Life;
+use super::plan::{DELETED, RETAINED, STREAMS};
 use super::trace::Trace;
 use crate::clock::ManualClock;
 use crate::fault::locked;
@@ -54,8 +55,7 @@ pub(super) struct Known {
     pub(super) handled_ids: BTreeSet<MessageId>,
     /// Snapshots that were tried to be stored: the version, and the text.
     pub(super) snapshots: Vec<BTreeSet<(u64, String)>>,
-    /// Whether the stream with a retention may have it.
-    pub(super) may_be_retained: bool,
+    pub(super) life: Life,
     common: Arc<Common>,
     rng: Rng,
 }
@@ -134,7 +134,7 @@ impl World {
             handled: Vec::new(),
             handled_ids: BTreeSet::new(),
             snapshots: vec![BTreeSet::new(); STREAMS],
-            may_be_retained: false,
+            life: Life::default(),
             common: Arc::clone(common),
             rng: Rng::with_seed(!seed ^ (number << 32)),
         };
@@ -166,7 +166,13 @@ impl World {
             of_stream.map(|event| known.number(event.message.id())).collect()
         };
         (0..STREAMS)
-            .map(|stream| History::starting_with(events(stream)))
+            .map(|stream| {
+                let history = History::starting_with(events(stream));
+                match stream {
+                    DELETED => known.life.begin(history),
+                    _ => history,
+                }
+            })
             .collect()
     }
 
@@ -314,7 +320,7 @@ impl Attempt {
 
     /// Whether some of it may have been removed.
     pub(super) fn may_be_removed(&self) -> bool {
-        self.parts.iter().any(|part| part.stream == RETAINED)
+        self.parts.iter().any(|part| may_be_removed(part.stream))
     }
 }
 
@@ -342,8 +348,13 @@ fn database(number: u64) -> Database {
     }
 }
 
+/// Whether some of a stream may be removed.
+pub(super) fn may_be_removed(stream: usize) -> bool {
+    stream >= RETAINED
+}
+
 pub(super) fn stream_id(stream: usize) -> StreamId {
-    let category = if stream == RETAINED { "retained" } else { "kept" };
+    let category = if may_be_removed(stream) { "removed" } else { "kept" };
     StreamId::new(category, format!("s{stream}")).expect("a valid name")
 }
 
