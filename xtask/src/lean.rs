@@ -49,18 +49,8 @@ pub(crate) fn check() -> Outcome {
 
 /// What is selected together with the facade where its tests are built: its dependencies, with all their features, so that
 /// they and what they need have been built already, with the workspace.
-const SHARED: &[&str] = &[
-    "kv-core",
-    "kv-memory",
-    "kv-sled",
-    "kv-fjall",
-    "kv-redb",
-    "kv-lmdb",
-    "kv-postgres",
-    "kv-etcd",
-    "eventstore-kv",
-    "eventstore-testkit",
-];
+const SHARED: &str =
+    "kv-core kv-memory kv-sled kv-fjall kv-redb kv-lmdb kv-postgres kv-etcd eventstore-kv eventstore-testkit";
 const SHARED_FEATURES: &str =
     "eventstore-kv/fuzzing eventstore-testkit/simulation kv-core/blocking kv-postgres/tls";
 
@@ -97,7 +87,7 @@ pub(crate) fn features() -> Outcome {
 fn with_shared(what: &str, package: &str, feature: &str, rest: &[&str]) -> Outcome {
     let features = format!("{feature} {SHARED_FEATURES}");
     let mut arguments = vec![what, "-p", package];
-    arguments.extend(SHARED.iter().flat_map(|name| ["-p", name]));
+    arguments.extend(SHARED.split(' ').flat_map(|name| ["-p", name]));
     arguments.extend(["--no-default-features", "--features", &features]);
     arguments.extend(rest);
     run(&arguments)

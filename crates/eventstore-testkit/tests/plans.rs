@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventstore_abstractions::{
-    Appended, ContentType, Error, EventLog, EventLogExt, EventMessage, EventStoreProviderExt,
-    ExpectedVersion, IdempotencyId, MessageId, Payload, Result, Settings, StreamId, Version,
+    Appended, ContentType, Error, EventLogExt, EventMessage, EventStoreProviderExt, ExpectedVersion,
+    IdempotencyId, MessageId, Payload, Result, Settings, StreamId, Version,
 };
 use eventstore_kv::{Options, Provider};
 use eventstore_testkit::fault::{FaultStore, Moment};
