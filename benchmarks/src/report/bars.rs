@@ -105,6 +105,30 @@ const BARS: &[Bar] = &[
     ),
 ];
 
+/// A bar that was missed.
+pub(super) struct Missed {
+    pub(super) who: &'static str,
+    pub(super) workload: Workload,
+    /// The least that it asks for, and what was measured.
+    pub(super) asked: f64,
+    pub(super) value: f64,
+}
+
+/// The rates that are too low.
+pub(super) fn missed(results: &Results) -> impl Iterator<Item = Missed> {
+    let rates = BARS.iter().filter(|bar| bar.workload.unit().more_is_better());
+    rates.filter_map(|bar| {
+        let (value, _, other) = bar.sides(results)?;
+        let asked = bar.least * other;
+        (value < asked).then_some(Missed {
+            who: bar.who,
+            workload: bar.workload,
+            asked,
+            value,
+        })
+    })
+}
+
 /// Every bar of which both sides were measured.
 pub(crate) fn table(results: &Results) -> String {
     let header = [
@@ -117,9 +141,7 @@ pub(crate) fn table(results: &Results) -> String {
 
 impl Bar {
     fn row(&self, results: &Results) -> Option<Vec<String>> {
-        let who = results.entries.iter().find(|entry| entry.name == self.who)?;
-        let value = results.median(who, self.workload)?.value;
-        let (against, other) = self.other_side(results, who)?;
+        let (value, against, other) = self.sides(results)?;
         let unit = self.workload.unit();
         let ratio = value / other;
         let bound = |factor: f64| match factor {
@@ -138,7 +160,14 @@ impl Bar {
         ])
     }
 
-    /// Its name and its figure.
+    /// What was measured, and what it is held against: its name and its figure.
+    fn sides(&self, results: &Results) -> Option<(f64, String, f64)> {
+        let who = results.entries.iter().find(|entry| entry.name == self.who)?;
+        let value = results.median(who, self.workload)?.value;
+        let (against, other) = self.other_side(results, who)?;
+        Some((value, against, other))
+    }
+
     fn other_side(&self, results: &Results, who: &Entry) -> Option<(String, f64)> {
         let best = |of: &dyn Fn(&Entry) -> bool| {
             let (entry, value) = table::best(results, self.workload, of)?;

@@ -3,6 +3,7 @@
 mod bars;
 mod chart;
 mod machine;
+mod missed;
 mod page;
 mod table;
 
@@ -22,6 +23,9 @@ pub(crate) fn print(results: &Results) {
         );
     }
     println!("\nBars\n\n{}", bars::table(results));
+    if let Some(missed) = missed::section(results) {
+        println!("\nMissed\n\n{missed}");
+    }
 }
 
 /// Writes `benchmarks.md` and its chart to a directory.

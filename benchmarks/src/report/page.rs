@@ -7,7 +7,7 @@ use crate::Size;
 use crate::contender::Family;
 use crate::event::PAYLOAD_BYTES;
 use crate::report::machine::{Machine, version};
-use crate::report::{bars, table};
+use crate::report::{bars, missed, table};
 use crate::rounds::Results;
 
 /// How to read the figures. What is said here is true of every run.
@@ -40,6 +40,9 @@ pub(crate) const CHART: &str = "benchmarks.svg";
 pub(crate) fn text(results: &Results) -> Result<String> {
     let mut text = format!("# Benchmarks\n\n{}\n{NOTES}\n", run(results)?);
     writeln!(text, "## Bars\n\n{}", bars::table(results))?;
+    if let Some(missed) = missed::section(results) {
+        writeln!(text, "### What the missed bars are short of\n\n{missed}")?;
+    }
     writeln!(
         text,
         "## Every workload\n\n![every workload as bars]({CHART})\n\n{}",
