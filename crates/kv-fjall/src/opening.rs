@@ -31,10 +31,6 @@ const KEYSPACES: &str = "keyspaces";
 /// would mean less to replay after a crash, and more, smaller tables to write and to merge.
 const MEMTABLE_BYTES: u64 = 64 << 20;
 
-/// Threads that write tables and merge them. Of several, the engine keeps one for new tables by letting it put back each merge
-/// that it meets and take it again: for as long as the others merge it does nothing else, with a whole core.
-const WORKERS: usize = 1;
-
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
     let directory = Directory::claim(path, ENGINE, FORMAT)?;
     let folder = directory.engine_path();
@@ -79,7 +75,6 @@ fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Key
         .cache_size(options.cache_bytes)
         .max_journaling_size(options.journal_bytes)
         .journal_compression(CompressionType::None)
-        .worker_threads(WORKERS)
         .open()?;
     let keyspace = database.keyspace(KEYSPACE, || {
         KeyspaceCreateOptions::default()
