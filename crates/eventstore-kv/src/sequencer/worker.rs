@@ -239,7 +239,9 @@ impl Worker {
             self.fail_all(error);
             growing = Group::new(self.limits);
         }
-        let is_small = self.threads == Threads::Runtime || growing.requests.len() < MIN_HANDED_OVER;
+        let is_small = self.threads == Threads::Runtime
+            || growing.requests.len() < MIN_HANDED_OVER
+            || growing.plan.asks_nothing();
         let is_alone = flying.is_none() && is_small;
         self.is_busy = flying.is_some() || !(is_alone || growing.requests.is_empty());
         if growing.requests.is_empty() {

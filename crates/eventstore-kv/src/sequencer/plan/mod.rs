@@ -291,6 +291,12 @@ impl Plan {
         changed.map(|database| &database.name)
     }
 
+    /// Whether the engine need not be asked for anything: all its requests are refused, or are done already.
+    pub(super) fn asks_nothing(&self) -> bool {
+        let asks = self.durable || self.limits.requires_heads || !self.writes.is_empty();
+        !asks && self.changed().next().is_none()
+    }
+
     /// What each request is told when the plan is committed.
     pub(super) fn take_answers(&mut self) -> Vec<Result<Done>> {
         std::mem::take(&mut self.answers)
