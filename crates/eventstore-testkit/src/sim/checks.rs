@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use eventstore_abstractions::{
-    EventLog, ExpectedVersion, LogReadOptions, ReadOptions, RecordedEvent, Result, Snapshot, Version,
+    Clock, EventLog, ExpectedVersion, LogReadOptions, ReadOptions, RecordedEvent, Result, Snapshot, Version,
 };
 
+use super::clock::SimClock;
 use super::plan::{DELETED, STREAMS};
 use super::world::{Attempt, Known, Part, State, World, may_be_removed, stream_id};
 
@@ -73,7 +74,7 @@ impl World {
 
     /// Looks at everything at a moment when nothing goes on, and decides what nobody knew. `was_cut` tells whether what
     /// was not durable may be gone.
-    pub(super) async fn look(&self, log: &dyn EventLog, was_cut: bool) -> Result<()> {
+    pub(super) async fn look(&self, log: &dyn EventLog, clock: &SimClock, was_cut: bool) -> Result<()> {
         let events = log.read_all(LogReadOptions::forward()).collect().await?;
         self.trace.add(format!(
             "the log of {} has {} events",
@@ -83,13 +84,19 @@ impl World {
         let checked = self.known().resolve(&events, was_cut);
         self.report(checked);
         for stream in 0..STREAMS {
-            self.look_at(log, stream, &events).await?;
+            self.look_at(log, clock, stream, &events).await?;
         }
         Ok(())
     }
 
     /// Looks at a stream, of a log that has these events.
-    async fn look_at(&self, log: &dyn EventLog, stream: usize, events: &[RecordedEvent]) -> Result<()> {
+    async fn look_at(
+        &self,
+        log: &dyn EventLog,
+        clock: &SimClock,
+        stream: usize,
+        events: &[RecordedEvent],
+    ) -> Result<()> {
         let id = stream_id(stream);
         let of_stream = events
             .iter()
@@ -112,7 +119,7 @@ impl World {
                 "stream {stream} and the log differ, where it is {info:?}"
             ));
         }
-        let checked = self.known().check_life(stream, &info, &of_stream);
+        let checked = self.known().check_life(stream, &info, &of_stream, clock.now());
         self.report(checked);
         let deleted = self.known().life.deleted(stream);
         for at in log.snapshot_versions(&id).await? {
@@ -369,7 +376,10 @@ impl Look<'_> {
                 .events
                 .iter()
                 .filter(|event| event.position > *after && event.position.get() <= first);
-            if let Some(event) = between.find(|event| event.stream.category() == category) {
+            // A condition does not see what was removed.
+            let is_meant =
+                |event: &&RecordedEvent| event.stream.category() == category && !event.is_removed();
+            if let Some(event) = between.find(is_meant) {
                 return Err(format!(
                     "append {number} was done in spite of the event at {}",
                     event.position

@@ -10,6 +10,7 @@ use eventstore_abstractions::{
 };
 use tokio::time::{sleep, timeout};
 
+use super::age::Aging;
 use super::bugs::Bug;
 use super::clock::SimClock;
 use super::plan::{Append, DELETED, Expected, Hold, HoldEnd, RETAINED, STREAMS, Step, What};
@@ -86,7 +87,7 @@ impl Client {
                     self.held = Some((stream, store));
                 }
             }
-            What::Retain => self.retain().await,
+            What::Retain { stream } => self.retain(stream).await,
             What::Delete { expected, deletion } => self.delete(expected, deletion).await,
             What::Scavenge { events } => self.scavenge(events).await,
             What::Jump { ms } => {
@@ -301,6 +302,7 @@ impl Client {
     async fn read(&mut self, stream: usize, page_size: usize) {
         let call = self.histories[stream].begin(Call::Read);
         let scavenges = self.world.known().life.scavenges();
+        let aging = Aging::begin(stream, &self.world, &self.clock);
         let options = ReadOptions::slice(Version::FIRST, Version::MAX).page_size(page_size);
         let read = match self.log.read_stream(&stream_id(stream), options).await {
             Ok(replay) => replay.events.collect().await,
@@ -314,6 +316,7 @@ impl Client {
         let last = events.last().map_or(0, |event| event.version.get());
         self.note(format!("{what}: {} events to version {last}", events.len()));
         self.world.check_events(stream, &events);
+        aging.check(&self.world, &events);
         if may_be_removed(stream) && (stream != DELETED || self.world.known().life.scavenges() != scavenges) {
             match events.is_empty() {
                 true => self.histories[stream].forget(call),

@@ -3,20 +3,23 @@
 use std::sync::Arc;
 
 use eventstore_abstractions::{
-    Deletion, Error, EventLog, RecordedEvent, Result, Retention, StreamId, StreamInfo, Version,
+    Deletion, Error, EventLog, RecordedEvent, Result, Retention, StreamId, StreamInfo, Timestamp, Version,
 };
 
+use super::age::{AGE, Ages, Excluding};
 use super::checks::Check;
 use super::client::Client;
-use super::plan::{DELETED, Expected, KEPT, RETAINED};
+use super::clock::SimClock;
+use super::plan::{AGED, DELETED, Expected, KEPT, RETAINED, STREAMS};
 use super::world::{Known, State, World, may_be_removed, stream_id};
 use crate::linear::{Call, History, Told};
 
 /// What is known of what is kept.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    /// Whether a maximum count was asked for, and whether it was told to be set.
-    count: Asked,
+    /// Whether the retention of a stream was asked for, and whether it was told to be set.
+    retentions: [Asked; STREAMS],
+    pub(super) ages: Ages,
     /// Whether the stream was to be deleted, ever, and for good.
     deletion: Option<Deletion>,
     /// How it was deleted when it was last looked at, unless somebody has appended to it since.
@@ -32,8 +35,8 @@ pub(super) struct Life {
 }
 
 /// What became of something that is asked for again and again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
-enum Asked {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Asked {
     #[default]
     Never,
     /// It may have happened.
@@ -66,46 +69,57 @@ impl Life {
     /// Whether an event of `stream` may have been removed.
     pub(super) fn may_have_removed(&self, stream: &StreamId) -> bool {
         let is = |number| *stream == stream_id(number);
-        (is(RETAINED) && self.count > Asked::Never) || (is(DELETED) && self.deletion.is_some())
+        let is_retained = |number| is(number) && self.retentions[number] > Asked::Never;
+        is_retained(RETAINED) || is_retained(AGED) || (is(DELETED) && self.deletion.is_some())
+    }
+
+    /// Whether `stream` has its retention for certain.
+    pub(super) fn is_retained(&self, stream: usize) -> bool {
+        self.retentions[stream] == Asked::Told
     }
 }
 
-/// A scavenge that goes on.
-struct Scavenging(Arc<World>);
-
-impl Scavenging {
-    fn begin(world: &Arc<World>) -> Self {
-        let scavenges = &mut world.known().life.scavenges;
-        *scavenges = (scavenges.0 + 1, scavenges.1 + 1);
-        Self(Arc::clone(world))
-    }
-
-    /// It is over. Of one that fails or is given up, a commit may still be under way.
-    fn end(self) {
-        self.0.known().life.scavenges.1 -= 1;
+/// The retention that a stream may have.
+fn retention(stream: usize) -> Retention {
+    match stream {
+        RETAINED => Retention::default().max_count(KEPT),
+        AGED => Retention::default().max_age(AGE),
+        _ => Retention::default(),
     }
 }
 
 impl Client {
-    pub(super) async fn retain(&self) {
-        let ask = |asked| {
-            let count = &mut self.world.known().life.count;
-            *count = if *count < asked { asked } else { *count };
+    pub(super) async fn retain(&self, stream: usize) {
+        let ask = |asked: Asked| {
+            let before = &mut self.world.known().life.retentions[stream];
+            *before = (*before).max(asked);
         };
         ask(Asked::Once);
-        let retention = Retention::default().max_count(KEPT);
-        let set = self.log.set_retention(&stream_id(RETAINED), retention).await;
+        // What is too old by the retention before is left out for good.
+        let _excluding = Excluding::begin(&self.world, &self.clock);
+        let set = self
+            .log
+            .set_retention(&stream_id(stream), retention(stream))
+            .await;
         if set.is_ok() {
             ask(Asked::Told);
         }
-        self.told("sets a retention", set.map(|()| "set".to_owned()));
+        self.told(
+            &format!("sets the retention of {stream}"),
+            set.map(|()| "set".to_owned()),
+        );
     }
 
     pub(super) async fn scavenge(&self, events: u64) {
-        let scavenging = Scavenging::begin(&self.world);
+        let _excluding = Excluding::begin(&self.world, &self.clock);
+        {
+            let scavenges = &mut self.world.known().life.scavenges;
+            *scavenges = (scavenges.0 + 1, scavenges.1 + 1);
+        }
         let scavenged = self.log.scavenge(events).await;
+        // Of one that fails or is given up, a commit may still be under way.
         if scavenged.is_ok() {
-            scavenging.end();
+            self.world.known().life.scavenges.1 -= 1;
         }
         self.told(
             "scavenges",
@@ -167,13 +181,19 @@ impl World {
     }
 
     /// Removes what is not kept, and checks that it is gone.
-    pub(super) async fn scavenge_all(&self, log: &dyn EventLog) -> Result<()> {
+    pub(super) async fn scavenge_all(
+        self: &Arc<Self>,
+        log: &dyn EventLog,
+        clock: &Arc<SimClock>,
+    ) -> Result<()> {
+        let excluding = Excluding::begin(self, clock);
         // The first may be in the middle of the log.
         for _ in 0..2 {
             while !log.scavenge(u64::MAX).await?.is_complete {}
         }
-        self.look(log, false).await?;
-        for stream in super::plan::RETAINED..super::plan::STREAMS {
+        drop(excluding);
+        self.look(log, clock, false).await?;
+        for stream in RETAINED..STREAMS {
             let first = log.stream_info(&stream_id(stream)).await?.first;
             let checked = self.known().check_scavenged(stream, first);
             self.report(checked);
@@ -189,6 +209,7 @@ impl Known {
         stream: usize,
         info: &StreamInfo,
         events: &[&RecordedEvent],
+        now: Timestamp,
     ) -> Check {
         let first = info.first.get();
         let removed = events
@@ -200,21 +221,21 @@ impl Known {
                 event.position
             ));
         }
-        let is_right = match stream {
-            RETAINED => {
-                let is_set = info.retention == Retention::default().max_count(KEPT);
-                let count = if is_set { KEPT } else { u64::MAX };
-                let is_told = match self.life.count {
-                    Asked::Never => !is_set,
-                    Asked::Once => true,
-                    Asked::Told => is_set,
-                };
-                is_told && first == (info.version.get() + 1).saturating_sub(count).max(1)
-            }
-            DELETED => return self.check_deletion(info, events),
-            _ => first == 1 && info.retention == Retention::default(),
+        if stream == DELETED {
+            return self.check_deletion(info, events);
+        }
+        let is_set = info.retention == retention(stream);
+        let is_told = match self.life.retentions[stream] {
+            Asked::Never => info.retention == Retention::default(),
+            Asked::Once => is_set || info.retention == Retention::default(),
+            Asked::Told => is_set,
         };
-        match is_right && info.deleted.is_none() {
+        let is_first = match stream {
+            RETAINED if is_set => first == (info.version.get() + 1).saturating_sub(KEPT).max(1),
+            AGED if is_set && is_told => return self.life.ages.check(info, events, now),
+            _ => first == 1,
+        };
+        match is_told && is_first && info.deleted.is_none() {
             true => Ok(()),
             false => Err(format!("stream {stream} is {info:?} with {:?}", self.life)),
         }

@@ -90,7 +90,9 @@ impl Search {
         self.tries(|plan| plan.faults.fail_after = 0);
         self.tries(|plan| plan.faults.straggle = 0);
         self.tries(|plan| plan.faults.fail_read = 0);
-        self.tries(|plan| plan.skew_ms = 0);
+        self.tries(|plan| plan.skews_ms.fill(0));
+        self.tries(|plan| plan.processes = plan.processes.min(2));
+        self.tries(|plan| plan.processes = 1);
         self.tries(|plan| plan.databases = 1);
         for epoch in 0..self.plan.epochs.len() {
             self.tries(|plan| plan.epochs[epoch].cut_after = None);

@@ -1,6 +1,6 @@
 //! Deterministic simulation: the whole store on a simulated engine, on one thread, in simulated time.
 //!
-//! A seed makes a plan: one process or two, one database or two, clients that append, read, hold sessions, retry and give
+//! A seed makes a plan: one process or up to four, one database or two, clients that append, read, hold sessions, retry and give
 //! up, somebody who follows, an engine that delays, fails and straggles, clocks that jump, and power cuts. The plan is
 //! run, what is told is checked against what must be true, and a seed that fails is cut down to the few steps that make
 //! it fail.
@@ -23,7 +23,7 @@
 //! - no snapshot is ahead of its stream, or is one that nobody stored;
 //! - databases, whose streams have the same names, know nothing of each other; but a durable commit to one keeps what
 //!   was told of the other before;
-//! - what is kept of a stream with a retention is there, and nothing else; what was deleted is not read again, and a
+//! - what is kept of a stream with a retention, by count or by age, is there, and nothing else; what was deleted is not read again, and a
 //!   stream that was deleted for good is never written to; a scavenge removes all that is not kept, and no more;
 //! - each subscription saw each event once and in order, a consumer has handled all of them, a projection has counted
 //!   each once;
@@ -36,6 +36,7 @@
 //! chooses at random. So that a wait with several waiters, which the runtime wakes in any order, does not matter, each
 //! process has one who follows its log.
 
+mod age;
 mod bugs;
 mod checks;
 mod client;

@@ -7,13 +7,18 @@ use super::bugs::Bug;
 use super::engine::Faults;
 
 /// Streams: those before [`RETAINED`] keep all their events.
-pub(super) const STREAMS: usize = 4;
+pub(super) const STREAMS: usize = 5;
 /// The stream of which only the newest events are kept.
 pub(super) const RETAINED: usize = 2;
 /// The stream that is deleted, and used again.
 pub(super) const DELETED: usize = 3;
-/// The events that are kept of it.
+/// The stream of which what is young is kept.
+pub(super) const AGED: usize = 4;
+/// The events that are kept of [`RETAINED`].
 pub(super) const KEPT: u64 = 4;
+
+/// Processes that write to one store at most.
+const MOST_PROCESSES: usize = 4;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +27,8 @@ pub(super) struct Plan {
     pub(super) bug: Option<Bug>,
     /// Processes that write to the same data; with more than one the engine says that it is shared.
     pub(super) processes: usize,
-    /// How far the clock of the second process is ahead.
-    pub(super) skew_ms: i64,
+    /// How far the clock of each process is ahead.
+    pub(super) skews_ms: Vec<i64>,
     /// Databases in the store, which have streams of the same names.
     pub(super) databases: usize,
     pub(super) cached_streams: usize,
@@ -95,7 +100,10 @@ pub(super) enum What {
     UseHeld {
         events: usize,
     },
-    Retain,
+    /// Sets the retention that a stream has for ever.
+    Retain {
+        stream: usize,
+    },
     Delete {
         expected: Expected,
         deletion: Deletion,
@@ -157,7 +165,11 @@ pub(super) enum HoldEnd {
 impl Plan {
     pub(super) fn of(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let processes = if rng.u8(..4) == 0 { 2 } else { 1 };
+        let processes = if rng.u8(..4) == 0 {
+            rng.usize(2..=MOST_PROCESSES)
+        } else {
+            1
+        };
         let databases = if rng.u8(..3) == 0 { 2 } else { 1 };
         let often = |rng: &mut Rng, most| if rng.bool() { rng.u16(..most) } else { 0 };
         let faults = Faults {
@@ -168,14 +180,20 @@ impl Plan {
             straggle: often(&mut rng, 60),
             fail_read: often(&mut rng, 40),
         };
+        let skewed = |_| if rng.bool() { 0 } else { rng.i64(-80..80) };
+        let skews_ms = (0..processes).map(skewed).collect();
+        let mood = (rng.u8(..16) == 0).then_some(Mood::Grants);
         let epochs = (0..rng.usize(1..=4))
-            .map(|_| Epoch::random(&mut rng, processes, databases))
+            .map(|_| {
+                let mood = mood.unwrap_or_else(|| Mood::random(&mut rng));
+                Epoch::random(&mut rng, mood, processes, databases)
+            })
             .collect();
         Self {
             seed,
             bug,
             processes,
-            skew_ms: if rng.bool() { 0 } else { rng.i64(-80..80) },
+            skews_ms,
             databases,
             cached_streams: if rng.bool() { 1 } else { 100 },
             deferred_bytes: [0, 1, 1_000, 5_000, 1 << 20][rng.usize(..5)],
@@ -192,10 +210,9 @@ impl Plan {
 }
 
 impl Epoch {
-    fn random(rng: &mut Rng, processes: usize, databases: usize) -> Self {
-        let mood = Mood::random(rng);
+    fn random(rng: &mut Rng, mood: Mood, processes: usize, databases: usize) -> Self {
         let mut clients = Vec::new();
-        for _ in 0..rng.usize(1..=4) {
+        for _ in 0..rng.usize(1..=processes.max(2) + 2) {
             let steps = rng.usize(1..=14);
             clients.push((0..steps).map(|_| Step::random(rng, mood)).collect());
         }
@@ -203,10 +220,11 @@ impl Epoch {
             who: Follower::random(rng),
             database: rng.usize(..databases),
         });
+        let longest = if mood == Mood::Grants { 40 } else { 250 };
         Self {
             followers: followers.collect(),
             clients,
-            cut_after: (rng.u8(..3) > 0).then(|| rng.u64(1..250)),
+            cut_after: (rng.u8(..3) > 0).then(|| rng.u64(1..longest)),
         }
     }
 }
@@ -228,6 +246,9 @@ enum Mood {
     Everything,
     Sessions,
     Scavenges,
+    /// Sessions on one stream, until the power is cut soon. A run has this in all its epochs, or in none: a token that
+    /// is lost is seen when the next session is granted, if no other has moved the tokens on.
+    Grants,
 }
 
 impl Mood {
@@ -246,6 +267,7 @@ impl Step {
         let what = match mood {
             Mood::Sessions if rng.bool() => What::random_of_sessions(rng),
             Mood::Scavenges if rng.bool() => What::random_of_scavenges(rng),
+            Mood::Grants if rng.u8(..8) > 0 => What::random_of_grants(rng),
             _ => What::random(rng),
         };
         Self {
@@ -275,7 +297,7 @@ impl What {
             82..86 => Self::UseHeld {
                 events: rng.usize(1..3),
             },
-            86..88 => Self::Retain,
+            86..88 => Self::random_retention(rng),
             88..90 => Self::random_deletion(rng),
             90..93 => Self::Scavenge {
                 events: rng.u64(1..40),
@@ -305,7 +327,7 @@ impl What {
 
     fn random_of_scavenges(rng: &mut Rng) -> Self {
         match rng.u8(..9) {
-            0 => Self::Retain,
+            0 => Self::random_retention(rng),
             1 => Self::random_deletion(rng),
             2..4 => Self::Scavenge {
                 events: rng.u64(1..40),
@@ -316,6 +338,22 @@ impl What {
                 ..Append::random(rng)
             }),
         }
+    }
+
+    fn random_of_grants(rng: &mut Rng) -> Self {
+        match rng.u8(..4) {
+            0 => Self::Pause { ms: rng.u64(1..60) },
+            _ => Self::Hold(Hold {
+                stream: 0,
+                appends: 0,
+                ..Hold::random(rng)
+            }),
+        }
+    }
+
+    fn random_retention(rng: &mut Rng) -> Self {
+        let stream = if rng.bool() { RETAINED } else { AGED };
+        Self::Retain { stream }
     }
 
     fn random_deletion(rng: &mut Rng) -> Self {

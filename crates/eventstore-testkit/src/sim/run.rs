@@ -76,10 +76,7 @@ pub(super) fn run(plan: &Plan) -> Report {
             .collect(),
         common: Arc::clone(&common),
         disk: Disk::new(plan.seed, capabilities, mistakes, Arc::clone(&trace)),
-        clocks: [0, plan.skew_ms][..plan.processes]
-            .iter()
-            .map(|ahead| clock(*ahead))
-            .collect(),
+        clocks: plan.skews_ms.iter().map(|ahead| clock(*ahead)).collect(),
         was_cut: false,
         calls: 0,
         cuts: 0,
@@ -178,7 +175,8 @@ impl Run<'_> {
         let mut working = JoinSet::new();
         for (number, steps) in epoch.clients.iter().enumerate() {
             let process = &processes[number % processes.len()];
-            let database = number / processes.len() % self.worlds.len();
+            // Each process has clients of each database, if there are enough.
+            let database = (number + number / processes.len()) % self.worlds.len();
             let world = &self.worlds[database];
             let (seen, head) = world.last_seen();
             let client = Client {
@@ -220,7 +218,7 @@ impl Run<'_> {
 
     async fn look(&mut self, process: &Process) {
         for (world, log) in self.worlds.iter().zip(&process.logs) {
-            if let Err(error) = world.look(&**log, self.was_cut).await {
+            if let Err(error) = world.look(&**log, &process.clock, self.was_cut).await {
                 return world.wrong(format!("what is stored cannot be read: {error:?}"));
             }
         }
@@ -231,7 +229,7 @@ impl Run<'_> {
     async fn scavenge(&self, process: &Process) {
         for (world, log) in self.worlds.iter().zip(&process.logs) {
             if self.common.violation().is_none()
-                && let Err(error) = world.scavenge_all(&**log).await
+                && let Err(error) = world.scavenge_all(&**log, &process.clock).await
             {
                 world.wrong(format!("what is not kept cannot be removed: {error:?}"));
             }
