@@ -53,6 +53,12 @@ fn seeds_reach_what_they_are_for() {
         "reads stream",
         "a bit is flipped",
         "of database 1: append",
+        "engine 3:",
+        "deletes stream",
+        "StreamDeleted",
+        "replays what is parked: 1 handled",
+        "discards what is parked: Some(true)",
+        "sets the retention of 4",
     ] {
         assert!(happens(what) >= 10, "{what}: {}", happens(what));
     }

@@ -8,7 +8,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use eventstore_abstractions::{EventLog, Notice, SubscribeOptions, Subscription};
+use eventstore_abstractions::{
+    Deletion, EventLog, ExpectedVersion, Notice, StreamId, SubscribeOptions, Subscription,
+};
 use futures_util::StreamExt;
 use kv_core::{
     Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan, Watch,
@@ -75,11 +77,19 @@ pub enum Bug {
     SyncOfOwnBatchOnly,
     /// What is put off is said to be settled, and runs of it are not written.
     SettledNotWritten,
+    /// A deletion or a retention is acknowledged before it is durable.
+    DeletionNotDurable,
+    /// A deletion reaches the stream of that name in another database.
+    DeletionInEveryDatabase,
+    /// A deletion does not look at what it expects.
+    DeletionExpectsNothing,
+    /// An event is parked after the commit that moves the checkpoint past it, not with it.
+    ParkedAfterCheckpoint,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::AckBeforeSync,
         Self::AckOfFailedCommit,
         Self::UnknownToldAsFailure,
@@ -97,6 +107,10 @@ impl Bug {
         Self::TornBatch,
         Self::SyncOfOwnBatchOnly,
         Self::SettledNotWritten,
+        Self::DeletionNotDurable,
+        Self::DeletionInEveryDatabase,
+        Self::DeletionExpectsNothing,
+        Self::ParkedAfterCheckpoint,
     ];
 
     pub(super) fn mistakes(self) -> Mistakes {
@@ -135,6 +149,29 @@ pub(super) fn subscribe(log: &dyn EventLog, options: SubscribeOptions, bug: Opti
     Subscription::new(skipping)
 }
 
+/// Deletes `stream`, rightly unless the bug is there.
+pub(super) async fn delete(
+    logs: &[Arc<dyn EventLog>],
+    log: &dyn EventLog,
+    stream: &StreamId,
+    expected: ExpectedVersion,
+    deletion: Deletion,
+    bug: Option<Bug>,
+) -> eventstore_abstractions::Result<()> {
+    match bug {
+        Some(Bug::DeletionExpectsNothing) => log.delete_stream(stream, ExpectedVersion::Any, deletion).await,
+        Some(Bug::DeletionInEveryDatabase) => {
+            for other in logs.iter().filter(|other| other.database() != log.database()) {
+                other
+                    .delete_stream(stream, ExpectedVersion::Any, deletion)
+                    .await?;
+            }
+            log.delete_stream(stream, expected, deletion).await
+        }
+        _ => log.delete_stream(stream, expected, deletion).await,
+    }
+}
+
 /// An engine as a store with a bug would use it.
 #[derive(Debug)]
 pub(super) struct Buggy {
@@ -171,6 +208,7 @@ impl Buggy {
         Ok(match self.bug {
             Bug::AckBeforeSync => (batch, Durability::Buffered),
             Bug::TokenNotDurable if grants_only(&batch) => (batch, Durability::Buffered),
+            Bug::DeletionNotDurable if changes_life_only(&batch) => (batch, Durability::Buffered),
             Bug::HeadNotInCondition => (without_conditions(batch), durability),
             Bug::ProjectionCheckpointNotRequired if writes_to(&batch, space::STATE) => {
                 (without_conditions(batch), durability)
@@ -234,6 +272,22 @@ fn grants_only(batch: &Batch) -> bool {
         && !batch.writes().any(|(key, _)| is_in(key, space::LOG_BLOCK))
 }
 
+/// The event that a batch parks, by how the keys of the simulated consumer begin.
+fn parked_of(batch: &Batch) -> Option<(Bytes, Bytes)> {
+    const PARKED: &[u8] = b"simulated\0k";
+    let is_parked =
+        |key: &Bytes| is_in(key, space::STATE) && key.windows(PARKED.len()).any(|it| it == PARKED);
+    let mut parked = batch.writes().filter(|(key, _)| is_parked(key));
+    parked.find_map(|(key, value)| Some((key.clone(), value?.clone())))
+}
+
+/// Whether a batch changes which events of a stream are kept, and does nothing beside that.
+fn changes_life_only(batch: &Batch) -> bool {
+    let writes_to = |space| batch.writes().any(|(key, _)| is_in(key, space));
+    let others = [space::LOG_BLOCK, space::LEASE, space::SETTLED];
+    writes_to(space::STREAM_HEAD) && !others.into_iter().any(writes_to)
+}
+
 fn is_in(key: &[u8], space: u8) -> bool {
     key.first() == Some(&space)
 }
@@ -282,6 +336,18 @@ impl KeyValueStore for Buggy {
         let (batch, durability) = self.changed(batch, durability).await?;
         let writes = batch.writes().map(|(key, value)| (key.clone(), value.cloned()));
         let writes = writes.collect();
+        let parked = match self.bug {
+            Bug::ParkedAfterCheckpoint => parked_of(&batch),
+            _ => None,
+        };
+        if let Some((key, value)) = parked {
+            let first = without(batch, |other, _| *other == key);
+            return match self.inner.commit(first, durability).await? {
+                // Without conditions it is applied, unless it fails.
+                Outcome::Applied => self.inner.commit(Batch::new().put(key, value), durability).await,
+                outcome => Ok(outcome),
+            };
+        }
         let outcome = self.inner.commit(batch, durability).await;
         self.told(outcome, writes)
     }

@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub(super) world: Arc<World>,
     pub(super) provider: Arc<dyn EventStoreProvider>,
     pub(super) log: Arc<dyn EventLog>,
+    /// The logs of all databases.
+    pub(super) logs: Vec<Arc<dyn EventLog>>,
     pub(super) clock: Arc<SimClock>,
     pub(super) histories: Arc<Vec<History>>,
     pub(super) bug: Option<Bug>,
@@ -90,6 +92,8 @@ impl Client {
             What::Retain { stream } => self.retain(stream).await,
             What::Delete { expected, deletion } => self.delete(expected, deletion).await,
             What::Scavenge { events } => self.scavenge(events).await,
+            What::Replay => self.replay().await,
+            What::Discard => self.discard().await,
             What::Jump { ms } => {
                 self.note(format!("its clock jumps by {ms} ms"));
                 self.clock.jump(ms);

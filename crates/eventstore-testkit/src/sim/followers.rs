@@ -8,17 +8,16 @@ use eventstore_abstractions::{
     Clock, Error, EventLog, EventStream, LogReadOptions, Position, Query, RecordedEvent, Result,
     SubscribeOptions,
 };
-use eventstore_domain::consumer::{Consumer, ConsumerName, ConsumerOptions, RetryPolicy, handler_fn};
 use eventstore_domain::projection::{Projection, Projector, ProjectorOptions, View};
 use tokio::time::{sleep, timeout};
 
 use super::bugs::{self, Bug};
 use super::client::{can_be, kind};
-use super::plan::{Follower, RETAINED, STREAMS};
+use super::plan::{Follower, RETAINED};
 use super::world::{World, stream_id};
 
 /// The pause before somebody who failed begins again.
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);
 /// Simulated time after which somebody who follows has stopped for good.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,37 +61,6 @@ impl Following {
             self.world.saw(self.process, &event?);
         }
         Ok(())
-    }
-
-    async fn consume(&self) -> Result<()> {
-        let options = ConsumerOptions::default()
-            .query(Query::category(stream_id(0).category()))
-            .partitions(1)
-            .lease(Duration::from_millis(200))
-            .balance(Duration::from_millis(50))
-            .checkpoint_every(2, Duration::from_millis(20))
-            .retry(RetryPolicy::attempts(3).pause(PAUSE))
-            .worker(format!("worker of {}", self.process))
-            .clock(Arc::clone(&self.clock));
-        let name = ConsumerName::new("simulated")?;
-        let consumer = Consumer::open(Arc::clone(&self.log), name, options).await?;
-        let (world, bug) = (Arc::clone(&self.world), self.bug);
-        let mut running = consumer.start(handler_fn(move |event| {
-            let world = Arc::clone(&world);
-            async move {
-                if bug == Some(Bug::CheckpointBeforeEffect) {
-                    // The effect happens when the checkpoint has long been stored.
-                    tokio::spawn(async move {
-                        sleep(PAUSE * 8).await;
-                        world.handled(&event);
-                    });
-                } else {
-                    world.handled(&event);
-                }
-                Ok(())
-            }
-        }));
-        running.ended().await
     }
 
     async fn project(&self) -> Result<()> {
@@ -141,29 +109,6 @@ impl Following {
         }
     }
 
-    async fn drain_consumer(&self) -> std::result::Result<(), String> {
-        let events = self.kept().await.map_err(|error| format!("{error:?}"))?;
-        while !self.has_handled(&events) {
-            sleep(PAUSE).await;
-        }
-        // Each stream comes in order the first time.
-        let known = self.world.known();
-        let place = |event: &RecordedEvent| known.handled.iter().position(|id| *id == event.message.id());
-        for stream in (0..STREAMS).map(stream_id) {
-            let places = events.iter().filter(|event| event.stream == stream).map(place);
-            if !places.is_sorted() {
-                return Err(format!("a consumer has handled events of {stream} out of order"));
-            }
-        }
-        Ok(())
-    }
-
-    fn has_handled(&self, events: &[RecordedEvent]) -> bool {
-        let known = self.world.known();
-        let mut ids = events.iter().map(|event| event.message.id());
-        ids.all(|id| known.handled_ids.contains(&id))
-    }
-
     async fn drain_projection(&self) -> std::result::Result<(), String> {
         self.check_projection()
             .await
@@ -187,25 +132,10 @@ impl Following {
     }
 
     /// The events that nothing is removed of.
-    async fn kept(&self) -> Result<Vec<RecordedEvent>> {
+    pub(super) async fn kept(&self) -> Result<Vec<RecordedEvent>> {
         let query = Query::category(stream_id(0).category());
         let events: EventStream = self.log.read_all(LogReadOptions::forward().query(query));
         events.collect().await
-    }
-}
-
-impl World {
-    /// Notes what a consumer has handled.
-    pub(super) fn handled(&self, event: &RecordedEvent) {
-        let checked = {
-            let mut known = self.known();
-            let id = event.message.id();
-            if known.handled_ids.insert(id) {
-                known.handled.push(id);
-            }
-            known.check_event(event)
-        };
-        self.report(checked);
     }
 }
 

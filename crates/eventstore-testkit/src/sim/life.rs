@@ -7,6 +7,7 @@ use eventstore_abstractions::{
 };
 
 use super::age::{AGE, Ages, Excluding};
+use super::bugs;
 use super::checks::Check;
 use super::client::Client;
 use super::clock::SimClock;
@@ -139,7 +140,7 @@ impl Client {
             }
         }
         let call = history.begin(Call::Delete { expected, deletion });
-        let deleted = self.log.delete_stream(&stream, expected, deletion).await;
+        let deleted = bugs::delete(&self.logs, &*self.log, &stream, expected, deletion, self.bug).await;
         let what = format!("deletes stream {DELETED} ({deletion:?}), expecting {expected}");
         match &deleted {
             Ok(()) => history.end(call, Told::Deleted),

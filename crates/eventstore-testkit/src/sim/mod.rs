@@ -1,9 +1,9 @@
 //! Deterministic simulation: the whole store on a simulated engine, on one thread, in simulated time.
 //!
-//! A seed makes a plan: one process or up to four, one database or two, clients that append, read, hold sessions, retry and give
-//! up, somebody who follows, an engine that delays, fails and straggles, clocks that jump, and power cuts. The plan is
-//! run, what is told is checked against what must be true, and a seed that fails is cut down to the few steps that make
-//! it fail.
+//! A seed makes a plan: one process or up to four, one database or two, clients that append, read, hold sessions, retry
+//! and give up, somebody who follows, an engine that delays, fails and straggles, clocks that jump, and power cuts. The
+//! plan is run, what is told is checked against what must be true, and a seed that fails is cut down to the few steps
+//! that make it fail.
 //!
 //! ```
 //! use eventstore_testkit::sim;
@@ -23,10 +23,12 @@
 //! - no snapshot is ahead of its stream, or is one that nobody stored;
 //! - databases, whose streams have the same names, know nothing of each other; but a durable commit to one keeps what
 //!   was told of the other before;
-//! - what is kept of a stream with a retention, by count or by age, is there, and nothing else; what was deleted is not read again, and a
-//!   stream that was deleted for good is never written to; a scavenge removes all that is not kept, and no more;
-//! - each subscription saw each event once and in order, a consumer has handled all of them, a projection has counted
-//!   each once;
+//! - what is kept of a stream with a retention, by count or by age, is there, and nothing else; what was deleted is not
+//!   read again, and a stream that was deleted for good is never written to; a scavenge removes all that is not kept,
+//!   and no more;
+//! - each subscription saw each event once and in order, a projection has counted each once, and a consumer has handled
+//!   all of them, in the order of each stream, also those that failed, were parked and replayed, unless somebody has
+//!   discarded them;
 //! - the history of each stream is [linearizable](crate::linear);
 //! - every call comes to an end;
 //! - of a flipped bit the store tells, or nothing follows from it.
@@ -41,6 +43,7 @@ mod bugs;
 mod checks;
 mod client;
 mod clock;
+mod consumers;
 mod engine;
 mod followers;
 mod life;

@@ -111,6 +111,10 @@ pub(super) enum What {
     Scavenge {
         events: u64,
     },
+    /// Replays what a consumer has parked.
+    Replay,
+    /// Looks at what it has parked, and discards the first of it.
+    Discard,
     Jump {
         ms: i64,
     },
@@ -217,7 +221,7 @@ impl Epoch {
             clients.push((0..steps).map(|_| Step::random(rng, mood)).collect());
         }
         let followers = (0..processes).map(|_| Follows {
-            who: Follower::random(rng),
+            who: Follower::random(rng, mood),
             database: rng.usize(..databases),
         });
         let longest = if mood == Mood::Grants { 40 } else { 250 };
@@ -230,8 +234,9 @@ impl Epoch {
 }
 
 impl Follower {
-    fn random(rng: &mut Rng) -> Self {
+    fn random(rng: &mut Rng, mood: Mood) -> Self {
         match rng.u8(..8) {
+            _ if mood == Mood::Parking => Self::Consumer,
             0 => Self::Nobody,
             1..4 => Self::Subscription,
             4..6 => Self::Consumer,
@@ -246,6 +251,8 @@ enum Mood {
     Everything,
     Sessions,
     Scavenges,
+    /// Consumers that park, and clients that replay.
+    Parking,
     /// Sessions on one stream, until the power is cut soon. A run has this in all its epochs, or in none: a token that
     /// is lost is seen when the next session is granted, if no other has moved the tokens on.
     Grants,
@@ -253,9 +260,10 @@ enum Mood {
 
 impl Mood {
     fn random(rng: &mut Rng) -> Self {
-        match rng.u8(..4) {
-            0 => Self::Sessions,
-            1 => Self::Scavenges,
+        match rng.u8(..9) {
+            0..2 => Self::Sessions,
+            2..4 => Self::Scavenges,
+            4..6 => Self::Parking,
             _ => Self::Everything,
         }
     }
@@ -267,6 +275,7 @@ impl Step {
         let what = match mood {
             Mood::Sessions if rng.bool() => What::random_of_sessions(rng),
             Mood::Scavenges if rng.bool() => What::random_of_scavenges(rng),
+            Mood::Parking if rng.u8(..4) > 0 => What::random_of_parking(rng),
             Mood::Grants if rng.u8(..8) > 0 => What::random_of_grants(rng),
             _ => What::random(rng),
         };
@@ -305,6 +314,8 @@ impl What {
             93..95 => Self::Jump {
                 ms: rng.i64(-200..200),
             },
+            95..97 => Self::Replay,
+            97 => Self::Discard,
             _ => Self::Pause { ms: rng.u64(1..60) },
         }
     }
@@ -335,6 +346,20 @@ impl What {
             _ => Self::Append(Append {
                 stream: rng.usize(RETAINED..STREAMS),
                 command: None,
+                ..Append::random(rng)
+            }),
+        }
+    }
+
+    fn random_of_parking(rng: &mut Rng) -> Self {
+        match rng.u8(..10) {
+            0..2 => Self::Replay,
+            2 => Self::Discard,
+            // Somebody has to fail several times first.
+            3..6 => Self::Pause { ms: rng.u64(20..100) },
+            _ => Self::Append(Append {
+                stream: rng.usize(..RETAINED),
+                expected: Expected::Any,
                 ..Append::random(rng)
             }),
         }

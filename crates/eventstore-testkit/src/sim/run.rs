@@ -184,6 +184,7 @@ impl Run<'_> {
                 world: Arc::clone(world),
                 provider: Arc::clone(&process.provider),
                 log: Arc::clone(&process.logs[database]),
+                logs: process.logs.clone(),
                 clock: Arc::clone(&process.clock),
                 histories: Arc::clone(&histories[database]),
                 bug: self.plan.bug,

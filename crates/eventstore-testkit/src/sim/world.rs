@@ -11,6 +11,7 @@ use eventstore_abstractions::{
 use fastrand::Rng;
 use uuid::Builder;
 
+use super::consumers::Consumed;
 use super::life::Life;
 use super::plan::{DELETED, RETAINED, STREAMS};
 use super::trace::Trace;
@@ -50,9 +51,7 @@ pub(super) struct Known {
     pub(super) sessions: Vec<BTreeMap<u64, u64>>,
     /// What a subscription of each process has seen: an id, or nothing where the event was removed.
     pub(super) seen: Vec<Vec<Option<MessageId>>>,
-    /// What a consumer has handled, in this order.
-    pub(super) handled: Vec<MessageId>,
-    pub(super) handled_ids: BTreeSet<MessageId>,
+    pub(super) consumed: Consumed,
     /// Snapshots that were tried to be stored: the version, and the text.
     pub(super) snapshots: Vec<BTreeSet<(u64, String)>>,
     pub(super) life: Life,
@@ -131,8 +130,7 @@ impl World {
             log: Vec::new(),
             sessions: vec![BTreeMap::new(); STREAMS],
             seen: vec![Vec::new(); processes],
-            handled: Vec::new(),
-            handled_ids: BTreeSet::new(),
+            consumed: Consumed::default(),
             snapshots: vec![BTreeSet::new(); STREAMS],
             life: Life::default(),
             common: Arc::clone(common),
