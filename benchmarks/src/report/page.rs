@@ -9,6 +9,7 @@ use crate::event::PAYLOAD_BYTES;
 use crate::report::machine::{Machine, version};
 use crate::report::{bars, missed, table};
 use crate::rounds::Results;
+use crate::workload;
 
 /// How to read the figures. What is said here is true of every run.
 const NOTES: &str = "\
@@ -75,6 +76,13 @@ fn run(results: &Results) -> Result<String> {
         results.seconds,
         results.command,
     );
+    let left_out = workload::ALL
+        .iter()
+        .filter(|workload| !results.workloads.contains(workload));
+    let left_out = left_out.map(|workload| workload.title()).collect::<Vec<_>>();
+    if !left_out.is_empty() {
+        text += &format!("\nNot in this run: {}.\n", left_out.join("; "));
+    }
     if results.size == Size::Quick {
         text += "\n**This was a quick run: it shows that everything works, and its figures mean nothing.**\n";
     }
