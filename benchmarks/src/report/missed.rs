@@ -1,6 +1,5 @@
 //! What the missed bars are short of: held against the engine without the store, and the store without an engine.
 
-use crate::contender::{Entry, Family};
 use crate::report::{bars, table};
 use crate::rounds::Results;
 use crate::workload::Workload;
@@ -34,10 +33,8 @@ pub(crate) fn section(results: &Results) -> Option<String> {
 
 fn row(results: &Results, missed: &bars::Missed) -> Vec<String> {
     let engine = missed.who.replace("eventstores", "bare");
-    let engine = rate(results, missed.workload, |entry| {
-        entry.family == Family::Bare && entry.name == engine
-    });
-    let memory = rate(results, missed.workload, |entry| entry.name == WITHOUT_ENGINE);
+    let engine = rate(results, missed.workload, &engine);
+    let memory = rate(results, missed.workload, WITHOUT_ENGINE);
     let shown = |value| table::shown(missed.workload.unit(), value);
     let short = short_of(missed.asked, engine, memory);
     vec![
@@ -51,8 +48,8 @@ fn row(results: &Results, missed: &bars::Missed) -> Vec<String> {
     ]
 }
 
-fn rate(results: &Results, workload: Workload, is_it: impl Fn(&Entry) -> bool) -> Option<f64> {
-    let entry = results.entries.iter().find(|entry| is_it(entry))?;
+fn rate(results: &Results, workload: Workload, name: &str) -> Option<f64> {
+    let entry = results.entries.iter().find(|entry| entry.name == name)?;
     Some(results.median(entry, workload)?.value)
 }
 
