@@ -14,6 +14,7 @@ use kv_core::{
 };
 use parking_lot::Mutex;
 
+use crate::room::Room;
 use crate::{error, opening};
 
 pub(crate) const CAPABILITIES: Capabilities = Capabilities {
@@ -38,8 +39,13 @@ pub(crate) struct Engine {
     database: Database,
     /// Held for the whole of a commit, so that conditions are checked against everything committed before.
     /// One store is the only writer of its directory.
-    writing: Mutex<Writing>,
+    writing: Mutex<Writer>,
     directory: Directory,
+}
+
+struct Writer {
+    state: Writing,
+    room: Room,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,7 +61,10 @@ impl Engine {
         Self {
             keyspace,
             database,
-            writing: Mutex::new(Writing::Accepted),
+            writing: Mutex::new(Writer {
+                state: Writing::Accepted,
+                room: Room::new(),
+            }),
             directory,
         }
     }
@@ -106,8 +115,8 @@ impl Engine {
 
     pub(crate) fn commit(&self, batch: &Batch, durability: Durability) -> Result<Outcome> {
         batch.check(&CAPABILITIES)?;
-        let mut writing = self.writing.lock();
-        if *writing == Writing::Stopped {
+        let mut writer = self.writing.lock();
+        if writer.state == Writing::Stopped {
             return Err(error::stopped(None));
         }
         if let Some(condition) = self.failed_condition(batch)? {
@@ -115,13 +124,17 @@ impl Engine {
         }
         self.wait_for_room()?;
         // Until the engine has said that all is well, so that a panic of the engine stops the writing too.
-        *writing = Writing::Stopped;
+        writer.state = Writing::Stopped;
         self.write(batch, durability).map_err(|error| {
             tracing::error!(%error, path = %self.directory.engine_path().display(), "a commit failed");
             error::of_commit(error)
         })?;
         self.directory.check_exists()?;
-        *writing = Writing::Accepted;
+        writer.state = Writing::Accepted;
+        let is_durable = durability == Durability::Durable;
+        writer
+            .room
+            .used(journal_bytes(batch), is_durable, self.directory.engine_path());
         Ok(Outcome::Applied)
     }
 
@@ -230,6 +243,13 @@ fn empty_journal(folder: &Path) -> io::Result<()> {
         journal.sync_all()?;
     }
     Ok(())
+}
+
+/// About how much of the journal a batch takes: a header for each write, and its bytes.
+fn journal_bytes(batch: &Batch) -> u64 {
+    let writes = batch.writes();
+    let bytes = writes.map(|(key, value)| 16 + key.len() + value.map_or(0, |it| it.len()));
+    bytes.sum::<usize>() as u64
 }
 
 /// Shares the engine's buffer where it is not much larger than what is wanted: a slice keeps the whole block in memory

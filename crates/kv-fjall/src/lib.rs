@@ -58,6 +58,7 @@ mod engine;
 mod error;
 mod opening;
 mod options;
+mod room;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
