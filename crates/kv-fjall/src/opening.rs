@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use fjall::config::CompressionPolicy;
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
@@ -30,6 +31,12 @@ const KEYSPACES: &str = "keyspaces";
 /// Data in memory above which the engine begins a table: its own default, written down so that it stays. Less
 /// would mean less to replay after a crash, and more, smaller tables to write and to merge.
 const MEMTABLE_BYTES: u64 = 64 << 20;
+
+/// While all its other threads merge tables, the engine's first one does nothing but look whether they still do. With
+/// three, two seldom merge at once.
+const MIN_WORKERS: usize = 3;
+/// The engine's own default, on machines of so many cores.
+const MAX_WORKERS: usize = 4;
 
 pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
     let directory = Directory::claim(path, ENGINE, FORMAT)?;
@@ -72,6 +79,7 @@ fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Key
     // Compression is set, not left to its default: that one depends on a feature of the engine that any crate
     // of the build can turn on, and a build without it would not read the data.
     let database = Database::builder(folder)
+        .worker_threads(workers())
         .cache_size(options.cache_bytes)
         .max_journaling_size(options.journal_bytes)
         .journal_compression(CompressionType::None)
@@ -83,6 +91,11 @@ fn open_engine(folder: &Path, options: &Options) -> fjall::Result<(Database, Key
             .index_block_compression_policy(CompressionPolicy::disabled())
     })?;
     Ok((database, keyspace))
+}
+
+fn workers() -> usize {
+    let cores = thread::available_parallelism().map_or(MIN_WORKERS, usize::from);
+    cores.clamp(MIN_WORKERS, MAX_WORKERS)
 }
 
 /// Checks the engine's folder before the engine sees it. Returns whether the engine is still to be created.
