@@ -1,19 +1,22 @@
 //! A read as a stream of events: it decodes an event when it is asked for, and holds a page. From the third page on,
-//! when it is clear that the read is a long one, the next page is read while the events of this one are taken.
+//! when it is clear that the read is a long one, the next pages are read while the events of this one are taken.
+
+mod ahead;
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::{mem, vec};
 
-use eventstore_abstractions::{Direction, Error, EventStream, RecordedEvent, Result, Version};
+use eventstore_abstractions::{Direction, EventStream, RecordedEvent, Result, Version};
 use futures_util::Stream;
 use kv_core::Scan;
-use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
 
+use self::ahead::{Ahead, Page};
 use crate::record::{Run, Segment};
+use crate::stream_cache::FirstEvents;
 
 /// Bytes that one event of a page may have on average: what is above is left to the next page.
 const BYTES_PER_EVENT: usize = 1 << 10;
@@ -44,6 +47,11 @@ pub(crate) enum Piece {
     /// Of one run.
     Forward(Run),
     Decoded(vec::IntoIter<RecordedEvent>),
+    /// Of the first events of a stream, those in `left`.
+    Shared {
+        events: FirstEvents,
+        left: Range<usize>,
+    },
 }
 
 impl Piece {
@@ -52,6 +60,12 @@ impl Piece {
             Direction::Forward => Self::Forward(run),
             Direction::Backward => Self::Decoded(run.reversed()?.into_iter()),
         })
+    }
+
+    /// Those of `events` that have the versions `first` to `last`.
+    pub(crate) fn shared(events: FirstEvents, first: Version, last: Version) -> Self {
+        let left = first.get() as usize - 1..last.get() as usize;
+        Self::Shared { events, left }
     }
 
     /// What stands in the log for the events of `segment` that have the versions `first` to `last`.
@@ -75,6 +89,7 @@ impl Piece {
         match self {
             Self::Forward(run) => run.next(),
             Self::Decoded(events) => events.next().map(Ok),
+            Self::Shared { events, left } => left.next().map(|at| Ok(events[at].clone())),
         }
     }
 }
@@ -94,15 +109,15 @@ struct Events<P> {
 }
 
 /// What is left of a read after its next page, and that page.
-type Turned<P> = (P, Result<Option<VecDeque<Piece>>>);
+type Turned<P> = (P, Page);
 
 type Reading<P> = Pin<Box<dyn Future<Output = Turned<P>> + Send>>;
 
 enum State<P> {
     Between(P),
     Reading(Reading<P>),
-    /// The next page is being read on another thread.
-    ReadingAhead(Task<Turned<P>>),
+    /// The next pages are read on another thread.
+    ReadingAhead(Ahead<P>),
     /// At the end, or after an error.
     Done,
 }
@@ -131,74 +146,48 @@ impl<P: Pages> Stream for Events<P> {
             let turned = match &mut this.state {
                 State::Between(_) => {
                     if let State::Between(pages) = mem::replace(&mut this.state, State::Done) {
-                        this.state = State::Reading(Box::pin(turn(pages)));
+                        this.state = this.state_to_read(pages);
                     }
                     continue;
                 }
-                State::Reading(reading) => ready!(reading.as_mut().poll(context)),
-                State::ReadingAhead(task) => match ready!(task.poll(context)) {
-                    Ok(turned) => turned,
-                    Err(error) => {
-                        this.state = State::Done;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                },
+                State::Reading(reading) => {
+                    let (pages, page) = ready!(reading.as_mut().poll(context));
+                    this.state = State::Between(pages);
+                    page
+                }
+                State::ReadingAhead(ahead) => ready!(ahead.poll(context)),
                 State::Done => return Poll::Ready(None),
             };
-            this.state = State::Done;
             match turned {
-                (pages, Ok(Some(page))) => {
+                Ok(Some(page)) => {
                     this.pieces = page;
                     this.pages += 1;
-                    let is_short = this.pages < PAGES_BEFORE_READING_AHEAD;
-                    this.state = if is_short || !pages.may_read_ahead() {
-                        State::Between(pages)
-                    } else {
-                        ahead(pages)
-                    };
                 }
-                (_, Ok(None)) => return Poll::Ready(None),
-                (_, Err(error)) => return Poll::Ready(Some(Err(error))),
+                Ok(None) => {
+                    this.state = State::Done;
+                    return Poll::Ready(None);
+                }
+                Err(error) => {
+                    this.state = State::Done;
+                    return Poll::Ready(Some(Err(error)));
+                }
             }
         }
+    }
+}
+
+impl<P: Pages> Events<P> {
+    /// Reads the next page, on another thread if the read is a long one and there is another.
+    fn state_to_read(&self, pages: P) -> State<P> {
+        let here = |pages| State::Reading(Box::pin(turn(pages)));
+        if self.pages < PAGES_BEFORE_READING_AHEAD || !pages.may_read_ahead() {
+            return here(pages);
+        }
+        Ahead::begin(pages).map_or_else(here, State::ReadingAhead)
     }
 }
 
 async fn turn<P: Pages>(mut pages: P) -> Turned<P> {
     let page = pages.next_page().await;
     (pages, page)
-}
-
-/// Reads the next page on another thread, where there is a runtime that has one. A task would be run by the thread that
-/// takes the events, after it has taken them.
-fn ahead<P: Pages>(pages: P) -> State<P> {
-    match Handle::try_current() {
-        Ok(runtime) => {
-            let reading = runtime.clone();
-            State::ReadingAhead(Task(
-                runtime.spawn_blocking(move || reading.block_on(turn(pages))),
-            ))
-        }
-        Err(_) => State::Between(pages),
-    }
-}
-
-/// A call on another thread. If it has not begun when nobody waits for it any more, it does not begin.
-struct Task<T>(JoinHandle<T>);
-
-impl<T> Task<T> {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<T>> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map_err(|error| Error::Unavailable {
-                reason: "the runtime stopped the read".to_owned(),
-                source: Some(error.into()),
-            })
-    }
-}
-
-impl<T> Drop for Task<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }

@@ -88,7 +88,7 @@ impl Provider {
         if !capabilities.shared {
             end_all_sessions(engine.as_ref()).await.map_err(open_error)?;
         }
-        let engine = Engine::open(engine, options.max_deferred_bytes).await?;
+        let engine = Engine::open(engine, options.max_deferred_bytes, options.max_cached_streams).await?;
         let reader = Reader::new(engine.store(), &options);
         let tails = Arc::new(Tails::new());
         let sequencer = Sequencer::start(

@@ -1,12 +1,13 @@
 //! Short streams in memory, as they are read for one command after another.
 //!
-//! What is kept of a stream are its first runs, which never change. How long the stream is now is asked of the engine
+//! What is kept of a stream are its first events, which never change. How long the stream is now is asked of the engine
 //! at each read, so that nothing here can be stale, also where other processes write.
 
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use eventstore_abstractions::{RecordedEvent, Result};
 use lru::LruCache;
 use parking_lot::Mutex;
 
@@ -14,18 +15,77 @@ use crate::record::Run;
 
 /// A longer stream is not kept: beside decoding so many events, reading them from the engine costs little.
 const MAX_STREAM_BYTES: usize = 64 << 10;
-/// About what a run takes beside its bytes.
-const RUN_BYTES: usize = 64 + size_of::<Run>();
+/// About what a stream takes beside its events and their bytes.
+const STREAM_BYTES: usize = 256;
 
-/// The first runs of streams, by the keys of their heads, up to a number of bytes; those not used for longest go first.
+/// The first events of a stream: the one at `i` has the version `i + 1`.
+pub(crate) type FirstEvents = Arc<[RecordedEvent]>;
+
+/// The first events of streams, by the keys of their heads, up to a number of bytes; those not used for longest go first.
 pub(crate) struct StreamCache {
     max_bytes: usize,
     kept: Mutex<Kept>,
 }
 
 struct Kept {
-    streams: LruCache<Bytes, Arc<[Run]>>,
+    streams: LruCache<Bytes, Stream>,
     bytes: usize,
+}
+
+struct Stream {
+    events: FirstEvents,
+    /// What it takes in memory.
+    bytes: usize,
+}
+
+/// A stream as it is read from its first event on.
+#[derive(Default)]
+pub(crate) struct Beginning {
+    /// What was in memory of it.
+    known: Option<FirstEvents>,
+    /// What follows.
+    runs: Vec<Run>,
+}
+
+impl Beginning {
+    pub(crate) fn of(known: FirstEvents) -> Self {
+        Self {
+            known: Some(known),
+            runs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, run: Run) {
+        self.runs.push(run);
+    }
+
+    fn known(&self) -> &[RecordedEvent] {
+        self.known.as_deref().unwrap_or_default()
+    }
+
+    /// What it takes in memory when it is kept.
+    fn bytes(&self) -> usize {
+        let bytes = self.known().iter().map(|event| event.message.payload.bytes.len());
+        let runs = self.runs.iter().map(|run| run.fields().len());
+        let events = self.known().len() + self.runs.iter().map(|run| run.events() as usize).sum::<usize>();
+        STREAM_BYTES + bytes.sum::<usize>() + runs.sum::<usize>() + events * size_of::<RecordedEvent>()
+    }
+
+    /// Its events. Those that were read now share one buffer: they are used together.
+    fn events(self) -> Result<FirstEvents> {
+        let mut events = self.known().to_vec();
+        let fields = self.runs.iter().map(Run::fields).collect::<Vec<_>>();
+        let buffer = Bytes::from(fields.concat());
+        let mut begin = 0;
+        for run in self.runs {
+            let end = begin + run.fields().len();
+            for event in run.in_buffer(buffer.slice(begin..end)) {
+                events.push(event?);
+            }
+            begin = end;
+        }
+        Ok(events.into())
+    }
 }
 
 impl StreamCache {
@@ -40,33 +100,44 @@ impl StreamCache {
         }
     }
 
-    /// The first runs of a stream, from its first event on.
-    pub(crate) fn runs(&self, head_key: &[u8]) -> Option<Arc<[Run]>> {
-        self.kept.lock().streams.get(head_key).cloned()
+    pub(crate) fn events(&self, head_key: &[u8]) -> Option<FirstEvents> {
+        let mut kept = self.kept.lock();
+        kept.streams
+            .get(head_key)
+            .map(|stream| Arc::clone(&stream.events))
     }
 
-    /// Keeps the first runs of a stream, all of them from its first event on, if they are short.
-    pub(crate) fn keep(&self, head_key: &Bytes, runs: Vec<Run>) {
-        let bytes = bytes_of(head_key, &runs);
+    /// Keeps the first events of a stream if they are short, and returns them. Damaged ones are left to who reads them.
+    pub(crate) fn keep(&self, head_key: &Bytes, beginning: Beginning) -> Option<FirstEvents> {
+        let bytes = head_key.len() + beginning.bytes();
         if bytes > MAX_STREAM_BYTES.min(self.max_bytes) {
-            return;
+            return None;
+        }
+        let events = beginning.events().ok()?;
+        if events.last()?.version.get() != events.len() as u64 {
+            return None;
         }
         let mut kept = self.kept.lock();
-        let before = kept.streams.put(head_key.clone(), runs.into());
+        let stream = Stream {
+            events: Arc::clone(&events),
+            bytes,
+        };
+        let before = kept.streams.put(head_key.clone(), stream);
         kept.bytes += bytes;
-        kept.bytes -= before.map_or(0, |before| bytes_of(head_key, &before));
+        kept.bytes -= before.map_or(0, |before| before.bytes);
         while kept.bytes > self.max_bytes
-            && let Some((key, runs)) = kept.streams.pop_lru()
+            && let Some((_, stream)) = kept.streams.pop_lru()
         {
-            kept.bytes -= bytes_of(&key, &runs);
+            kept.bytes -= stream.bytes;
         }
+        Some(events)
     }
 
     /// Keeps nothing of a stream any more, some of whose events are not kept.
     pub(crate) fn forget(&self, head_key: &[u8]) {
         let mut kept = self.kept.lock();
-        if let Some((key, runs)) = kept.streams.pop_entry(head_key) {
-            kept.bytes -= bytes_of(&key, &runs);
+        if let Some(stream) = kept.streams.pop(head_key) {
+            kept.bytes -= stream.bytes;
         }
     }
 }
@@ -79,11 +150,6 @@ impl fmt::Debug for StreamCache {
     }
 }
 
-fn bytes_of(head_key: &[u8], runs: &[Run]) -> usize {
-    let runs = runs.iter().map(|run| run.bytes() + RUN_BYTES);
-    head_key.len() + RUN_BYTES + runs.sum::<usize>()
-}
-
 #[cfg(test)]
 mod tests {
     use eventstore_abstractions::{Database, EventMessage, Position, StreamId, Timestamp, Version};
@@ -92,41 +158,72 @@ mod tests {
     use crate::keys;
     use crate::record::EncodedRun;
 
-    /// The head's key of a stream, and its one run.
-    fn stream(id: &str) -> (Bytes, Vec<Run>) {
+    /// The run of an event of about 1,000 bytes, and the key of its stream's head.
+    fn run(id: &str, version: u64) -> (Bytes, Run) {
         let (database, stream) = (Database::default(), StreamId::new("c", id).expect("valid"));
         let event = EventMessage::json("T", &"x".repeat(1_000)).expect("valid");
-        let key = keys::run(&database, &stream, Version::FIRST);
+        let key = keys::run(&database, &stream, Version::new(version));
         let now = Timestamp::from_micros(0);
-        let run = EncodedRun::new(Position::FIRST, now, Some(event.id()), &[event], 0).seal(&key);
+        let run = EncodedRun::new(Position::new(version), now, Some(event.id()), &[event], 0).seal(&key);
         let head_key = keys::stream_head(&database, &stream);
-        (head_key, vec![Run::open(&key, &run, stream).expect("decodes")])
+        (head_key, Run::open(&key, &run, stream).expect("decodes"))
+    }
+
+    fn keep(cache: &StreamCache, (key, run): &(Bytes, Run)) -> Option<FirstEvents> {
+        let mut beginning = Beginning::default();
+        beginning.push(run.clone());
+        cache.keep(key, beginning)
     }
 
     #[test]
     fn stream_that_was_not_used_for_longest_goes_first() {
         let cache = StreamCache::new(4_000);
-        let [a, b, c] = ["a", "b", "c"].map(stream);
-        for (key, runs) in [&a, &b] {
-            cache.keep(key, runs.clone());
+        let [a, b, c] = ["a", "b", "c"].map(|id| run(id, 1));
+        for stream in [&a, &b] {
+            assert!(keep(&cache, stream).is_some());
         }
-        assert!(cache.runs(&a.0).is_some());
-        cache.keep(&c.0, c.1.clone());
-        assert!(cache.runs(&a.0).is_some() && cache.runs(&c.0).is_some());
-        assert!(cache.runs(&b.0).is_none());
+        assert!(cache.events(&a.0).is_some());
+        keep(&cache, &c);
+        assert!(cache.events(&a.0).is_some() && cache.events(&c.0).is_some());
+        assert!(cache.events(&b.0).is_none());
         let bytes = cache.kept.lock().bytes;
-        cache.keep(&c.0, c.1.clone());
+        keep(&cache, &c);
         assert_eq!(cache.kept.lock().bytes, bytes, "a stream counts once");
+        for stream in [&a, &c] {
+            cache.forget(&stream.0);
+        }
+        assert_eq!(cache.kept.lock().bytes, 0);
+    }
+
+    #[test]
+    fn what_a_stream_has_more_comes_behind_what_was_kept() {
+        let cache = StreamCache::new(usize::MAX);
+        let (key, first) = run("a", 1);
+        let known = keep(&cache, &(key.clone(), first)).expect("is short");
+        let mut beginning = Beginning::of(known);
+        for version in 2..=3 {
+            beginning.push(run("a", version).1);
+        }
+        let kept = cache.keep(&key, beginning).expect("is short");
+        let versions = kept.iter().map(|event| event.version.get());
+        assert!(versions.eq(1..=3));
+        assert!(
+            kept.iter()
+                .all(|event| event.message.payload.bytes.len() == 1_002)
+        );
+        assert_eq!(cache.events(&key).as_deref(), Some(&*kept));
     }
 
     #[test]
     fn nothing_is_kept_without_room() {
-        let (key, runs) = stream("a");
+        let (key, run) = run("a", 1);
         let cache = StreamCache::new(0);
-        cache.keep(&key, runs.clone());
-        assert!(cache.runs(&key).is_none());
+        assert!(keep(&cache, &(key.clone(), run.clone())).is_none());
+        assert!(cache.events(&key).is_none());
         let cache = StreamCache::new(usize::MAX);
-        cache.keep(&key, vec![runs[0].clone(); 100]);
-        assert!(cache.runs(&key).is_none(), "a long stream is not kept");
+        let mut long = Beginning::default();
+        (0..100).for_each(|_| long.push(run.clone()));
+        assert!(cache.keep(&key, long).is_none(), "a long stream is not kept");
+        assert!(cache.events(&key).is_none());
     }
 }

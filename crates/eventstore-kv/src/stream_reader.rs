@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::future;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use eventstore_abstractions::{
@@ -15,6 +16,7 @@ use kv_core::Scan;
 use crate::pages::{Pages, Piece, page_of};
 use crate::reader::Reader;
 use crate::record::{self, Run};
+use crate::stream_cache::Beginning;
 use crate::{keys, life};
 
 /// Reads `stream` as `options` say: up to the version that it has now.
@@ -31,7 +33,8 @@ pub(crate) async fn read(
     let kept = life::first_kept(&reader, database, stream, &head).await?;
     let events = |reader, (first, last), direction| Rest {
         head_key: head_key.clone(),
-        whole: (direction == Direction::Forward && first == Version::FIRST && last == current).then(Vec::new),
+        whole: (direction == Direction::Forward && first == Version::FIRST && last == current)
+            .then(Beginning::default),
         reader,
         database: database.clone(),
         stream: stream.clone(),
@@ -86,8 +89,8 @@ struct Rest {
     database: Database,
     stream: StreamId,
     head_key: Bytes,
-    /// The runs of a read of the whole stream as long as it may be kept in memory.
-    whole: Option<Vec<Run>>,
+    /// What was read of the whole stream as long as it may be kept in memory.
+    whole: Option<Beginning>,
     first: Version,
     last: Version,
     /// The version of the stream when the read began.
@@ -110,7 +113,7 @@ impl Pages for Rest {
     async fn next_page(&mut self) -> Result<Option<VecDeque<Piece>>> {
         if !self.is_begun {
             self.is_begun = true;
-            if let Some(pieces) = self.cached()? {
+            if let Some(pieces) = self.cached() {
                 return Ok(Some(pieces));
             }
         }
@@ -135,6 +138,7 @@ impl Pages for Rest {
 impl Rest {
     /// A page of `scan`: none when what comes next is not there.
     async fn read(&mut self, scan: Scan) -> Result<VecDeque<Piece>> {
+        let begin = self.first;
         let left = self.last.get() - self.first.get() + 1;
         let page = self.reader.scan(page_of(scan, left.min(self.page_size))).await?;
         let mut pieces = VecDeque::with_capacity(page.entries.len());
@@ -156,8 +160,10 @@ impl Rest {
         }
         self.next = page.next;
         // A stream of several pages is too long to be kept.
-        if let Some(whole) = self.whole.take().filter(|_| self.first > self.last) {
-            self.reader.cache().keep(&self.head_key, whole);
+        if let Some(whole) = self.whole.take().filter(|_| self.first > self.last)
+            && let Some(events) = self.reader.cache().keep(&self.head_key, whole)
+        {
+            return Ok(VecDeque::from([Piece::shared(events, begin, self.last)]));
         }
         Ok(pieces)
     }
@@ -177,27 +183,24 @@ impl Rest {
     }
 
     /// What is in memory of a forward read.
-    fn cached(&mut self) -> Result<Option<VecDeque<Piece>>> {
+    fn cached(&mut self) -> Option<VecDeque<Piece>> {
         if self.direction == Direction::Backward || self.first > self.last {
-            return Ok(None);
+            return None;
         }
-        let Some(runs) = self.reader.cache().runs(&self.head_key) else {
-            return Ok(None);
-        };
-        let (first, last) = (self.first, self.last);
-        let mut pieces = VecDeque::with_capacity(runs.len());
-        for run in runs.iter() {
-            if run.last_version() >= first && run.first_version() <= last {
-                pieces.extend(self.take(run.clone())?);
-            }
+        let events = self.reader.cache().events(&self.head_key)?;
+        let begin = self.first;
+        let end = self.last.min(Version::new(events.len() as u64));
+        if begin > end {
+            return None;
         }
+        self.first = end.next();
         if self.first <= self.last
             && let Some(whole) = &mut self.whole
         {
             // The stream has grown: what is read now is kept behind these.
-            whole.extend(runs.iter().cloned());
+            *whole = Beginning::of(Arc::clone(&events));
         }
-        Ok((!pieces.is_empty()).then_some(pieces))
+        Some(VecDeque::from([Piece::shared(events, begin, end)]))
     }
 
     /// The scan of the runs that have the range; `None` when its first one was removed.

@@ -40,10 +40,10 @@ pub(crate) struct Deferring<E> {
 
 impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
     /// Derives what `engine` does not have.
-    pub(super) async fn open(engine: E, max_bytes: usize) -> Result<Self> {
+    pub(super) async fn open(engine: E, max_bytes: usize, max_heads: usize) -> Result<Self> {
         let deferring = Self {
             engine,
-            pending: RwLock::default(),
+            pending: RwLock::new(Pending::new(max_heads)),
             max_bytes,
             gate: AsyncMutex::default(),
             doubts: Doubts::default(),
@@ -170,7 +170,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         let streams = derivations.iter().flat_map(|derivation| &derivation.streams);
         let added = streams.map(|stream| 1 + stream.runs.len()).sum();
         let (batch, settling) = self.settle_with(batch, added);
-        let outcome = self.engine.commit(batch, durability).await?;
+        let outcome = self.commit_straight(batch, durability).await?;
         if outcome == Outcome::Applied {
             let mut pending = self.pending.write();
             pending.settled(&settling);
@@ -181,6 +181,31 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             doubt.clear();
         }
         Ok(outcome)
+    }
+
+    /// Commits what may have heads of streams in it that do not come out of what is pending.
+    pub(super) async fn commit_straight(
+        &self,
+        batch: Batch,
+        durability: Durability,
+    ) -> kv_core::Result<Outcome> {
+        if !self.begins_writing_heads(&batch) {
+            return self.engine.commit(batch, durability).await;
+        }
+        let outcome = self.engine.commit(batch, durability).await?;
+        self.pending.write().stored.end();
+        Ok(outcome)
+    }
+
+    /// Whether `batch` has heads of streams: from now on nobody reads those of before, except in the engine.
+    fn begins_writing_heads(&self, batch: &Batch) -> bool {
+        let keys = batch.writes().map(|(key, _)| key);
+        let mut heads = keys.filter(|key| keys::stream_of_head(key).is_some()).peekable();
+        let has_heads = heads.peek().is_some();
+        if has_heads {
+            self.pending.write().stored.begin(heads);
+        }
+        has_heads
     }
 
     pub(super) fn is_settled(&self) -> bool {

@@ -11,6 +11,7 @@
 
 mod deferring;
 mod doubts;
+mod heads;
 mod pending;
 mod replay;
 mod room;
@@ -58,13 +59,18 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// Derives what `engine` does not have, and keeps about `max_bytes` of it in memory from then on.
-    pub(crate) async fn open(engine: Arc<dyn KeyValueStore>, max_bytes: usize) -> Result<Self> {
+    /// Derives what `engine` does not have, and keeps about `max_bytes` of it in memory from then on, and as many heads of
+    /// streams as `max_heads` beside them.
+    pub(crate) async fn open(
+        engine: Arc<dyn KeyValueStore>,
+        max_bytes: usize,
+        max_heads: usize,
+    ) -> Result<Self> {
         let Capabilities { durable, shared, .. } = engine.capabilities();
         if shared || !durable {
             return Ok(Self::Direct(engine));
         }
-        let deferring = Deferring::open(Arc::clone(&engine), max_bytes).await?;
+        let deferring = Deferring::open(Arc::clone(&engine), max_bytes, max_heads).await?;
         if max_bytes > 0 {
             return Ok(Self::Deferring(Arc::new(deferring)));
         }
@@ -128,6 +134,6 @@ pub(crate) async fn settle(engine: &dyn KeyValueStore) -> Result<()> {
     if engine.capabilities().shared {
         return Ok(());
     }
-    let deferring = Deferring::open(engine, 0).await?;
+    let deferring = Deferring::open(engine, 0, 0).await?;
     deferring.settle().await.map_err(open_error)
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use eventstore_abstractions::Database;
 use kv_core::{Direction, Entry, Scan};
 
+use super::heads::StoredHeads;
 use super::room::Room;
 use super::{Derivation, DerivedStream};
 use crate::keys;
@@ -62,6 +63,8 @@ pub(super) struct Pending {
     streams: HashMap<Bytes, Stream>,
     databases: HashMap<Bytes, Known>,
     parts: VecDeque<Part>,
+    /// What is known of the heads that are not pending.
+    pub(super) stored: StoredHeads,
     /// How many parts were ever settled.
     settled: u64,
     bytes: usize,
@@ -77,8 +80,21 @@ pub(super) struct Settling {
 }
 
 impl Pending {
-    /// What is pending under `key`, or known of it.
+    /// Nothing yet, and room for so many heads that the engine has.
+    pub(super) fn new(max_stored_heads: usize) -> Self {
+        Self {
+            stored: StoredHeads::new(max_stored_heads),
+            ..Self::default()
+        }
+    }
+
+    /// What is known to be under `key`.
     pub(super) fn get(&self, key: &[u8]) -> Option<Bytes> {
+        self.pending(key).or_else(|| self.stored.get(key).cloned())
+    }
+
+    /// What is pending under `key`, or known of a database's head.
+    fn pending(&self, key: &[u8]) -> Option<Bytes> {
         if let Some(known) = self.databases.get(key) {
             return known.head.clone();
         }
@@ -94,7 +110,7 @@ impl Pending {
 
     /// Whether a record under `key` is to be written.
     pub(super) fn has(&self, key: &[u8]) -> bool {
-        !self.databases.contains_key(key) && self.get(key).is_some()
+        !self.databases.contains_key(key) && self.pending(key).is_some()
     }
 
     /// What is pending of the range of `scan`, which is one of runs of `stream`, in its direction; not less than its page
@@ -154,6 +170,7 @@ impl Pending {
     pub(super) fn push(&mut self, head_key: Bytes, position: u64, streams: Vec<DerivedStream>) {
         let mut changed = Vec::with_capacity(streams.len());
         for derived in streams {
+            self.stored.written(&derived.head_key);
             let name = keys::slice_of_head(&derived.head_key);
             let mut entry = match self.streams.entry(name.clone()) {
                 MapEntry::Occupied(entry) => entry,

@@ -26,10 +26,17 @@ impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
         }
         self.catch_up().await?;
         // What is not pending any more is in the engine by then.
-        if let Some(value) = self.pending.read().get(key) {
-            return Ok(Some(value));
-        }
+        let writes = {
+            let pending = self.pending.read();
+            if let Some(value) = pending.get(key) {
+                return Ok(Some(value));
+            }
+            pending.stored.writes()
+        };
         let stored = self.engine.get(key).await?;
+        if let Some(stored) = stored.as_ref().filter(|_| keys::stream_of_head(key).is_some()) {
+            self.pending.write().stored.remember(key, stored, writes);
+        }
         // What has become pending meanwhile may be older than what was read, and is what the next read finds.
         Ok(self.pending.read().get(key).or(stored))
     }
@@ -87,7 +94,7 @@ impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
         if is_pending {
             self.settle().await?;
         }
-        self.engine.commit(batch, durability).await
+        self.commit_straight(batch, durability).await
     }
 
     async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {

@@ -172,6 +172,16 @@ impl Run {
         self.key.len() + self.fields.len()
     }
 
+    /// The bytes of its events.
+    pub(crate) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// The same in `fields`, which are a copy of its own.
+    pub(crate) fn in_buffer(self, fields: Bytes) -> Self {
+        Self { fields, ..self }
+    }
+
     /// The newest id of the stream up to the end of the run.
     pub(crate) fn newest_id(&self) -> Result<Option<MessageId>> {
         match &self.newest_id {
