@@ -28,9 +28,9 @@ pub struct Options {
     /// Streams whose version is kept in memory, for appends and for reads, at about 500 bytes each; 100,000 unless set.
     /// Appends to other streams, and reads of them, look their version up in the engine first.
     pub max_cached_streams: usize,
-    /// Bytes of short streams that are kept in memory when they were read, so that the next read asks the engine for
-    /// nothing but the stream's version; 64 MiB unless set, 0 for none. An event takes about 210 bytes beside its
-    /// payload.
+    /// Bytes of streams that are kept in memory when they were read whole, in one page, so that the next read asks the
+    /// engine for nothing but the stream's version; 64 MiB unless set, 0 for none. A stream takes a 64th of it at
+    /// most, and an event about 210 bytes beside its payload.
     pub stream_cache_bytes: usize,
     /// Writes that may wait for the sequencer; 1,024 unless set. Further ones wait before they are queued.
     pub max_queued_writes: usize,

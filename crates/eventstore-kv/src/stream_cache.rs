@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::record::Run;
 
-/// A longer stream is not kept: beside decoding so many events, reading them from the engine costs little.
-const MAX_STREAM_BYTES: usize = 64 << 10;
+/// A stream that would take more than this part of what may be kept is not: it would be in the way of too many others.
+const STREAMS_AT_LEAST: usize = 64;
 /// About what a stream takes beside its events and their bytes.
 const STREAM_BYTES: usize = 256;
 
@@ -110,7 +110,7 @@ impl StreamCache {
     /// Keeps the first events of a stream if they are short, and returns them. Damaged ones are left to who reads them.
     pub(crate) fn keep(&self, head_key: &Bytes, beginning: Beginning) -> Option<FirstEvents> {
         let bytes = head_key.len() + beginning.bytes();
-        if bytes > MAX_STREAM_BYTES.min(self.max_bytes) {
+        if bytes > self.max_bytes / STREAMS_AT_LEAST {
             return None;
         }
         let events = beginning.events().ok()?;
@@ -177,20 +177,23 @@ mod tests {
 
     #[test]
     fn stream_that_was_not_used_for_longest_goes_first() {
-        let cache = StreamCache::new(4_000);
-        let [a, b, c] = ["a", "b", "c"].map(|id| run(id, 1));
-        for stream in [&a, &b] {
+        let streams = (0..=STREAMS_AT_LEAST).map(|id| run(&format!("{id:04}"), 1));
+        let streams = streams.collect::<Vec<_>>();
+        let mut one = Beginning::default();
+        one.push(streams[0].1.clone());
+        let cache = StreamCache::new((streams[0].0.len() + one.bytes()) * STREAMS_AT_LEAST);
+        for stream in &streams[..STREAMS_AT_LEAST] {
             assert!(keep(&cache, stream).is_some());
         }
-        assert!(cache.events(&a.0).is_some());
-        keep(&cache, &c);
-        assert!(cache.events(&a.0).is_some() && cache.events(&c.0).is_some());
-        assert!(cache.events(&b.0).is_none());
+        assert!(cache.events(&streams[0].0).is_some());
+        keep(&cache, &streams[STREAMS_AT_LEAST]);
+        let kept = |at: usize| cache.events(&streams[at].0).is_some();
+        assert!(kept(0) && !kept(1) && (2..=STREAMS_AT_LEAST).all(kept));
         let bytes = cache.kept.lock().bytes;
-        keep(&cache, &c);
+        keep(&cache, &streams[0]);
         assert_eq!(cache.kept.lock().bytes, bytes, "a stream counts once");
-        for stream in [&a, &c] {
-            cache.forget(&stream.0);
+        for (key, _) in &streams {
+            cache.forget(key);
         }
         assert_eq!(cache.kept.lock().bytes, 0);
     }
@@ -220,9 +223,9 @@ mod tests {
         let cache = StreamCache::new(0);
         assert!(keep(&cache, &(key.clone(), run.clone())).is_none());
         assert!(cache.events(&key).is_none());
-        let cache = StreamCache::new(usize::MAX);
+        let cache = StreamCache::new(1 << 20);
         let mut long = Beginning::default();
-        (0..100).for_each(|_| long.push(run.clone()));
+        (0..(1 << 20) / STREAMS_AT_LEAST / 1_000).for_each(|_| long.push(run.clone()));
         assert!(cache.keep(&key, long).is_none(), "a long stream is not kept");
         assert!(cache.events(&key).is_none());
     }
