@@ -31,7 +31,7 @@ fn seed_makes_the_same_run_each_time() {
 
 #[test]
 fn seeds_reach_what_they_are_for() {
-    let reports: Vec<_> = (0..200).map(|seed| sim::run(seed, None)).collect();
+    let reports: Vec<_> = (0..400).map(|seed| sim::run(seed, None)).collect();
     let happens = |what: &str| {
         let lines = reports.iter().flat_map(|report| &report.trace);
         lines.filter(|line| line.contains(what)).count()
@@ -59,6 +59,8 @@ fn seeds_reach_what_they_are_for() {
         "replays what is parked: 1 handled",
         "discards what is parked: Some(true)",
         "sets the retention of 4",
+        "dies",
+        "Rebuild of 0: begun",
     ] {
         assert!(happens(what) >= 10, "{what}: {}", happens(what));
     }

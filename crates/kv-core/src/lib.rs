@@ -25,6 +25,8 @@ mod capabilities;
 pub mod directory;
 mod error;
 mod scan;
+#[cfg(feature = "waits")]
+pub mod waits;
 mod watch;
 
 use std::fmt::Debug;

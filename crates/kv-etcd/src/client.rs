@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use kv_core::waits::{slept, within};
 use kv_core::{Error, Result, blocking};
 use parking_lot::RwLock;
 use prost::Message;
@@ -17,7 +18,6 @@ use tonic_prost::ProstCodec;
 use crate::error::Failure;
 use crate::messages::{AuthenticateRequest, AuthenticateResponse, call};
 use crate::options::{Options, Tls};
-use crate::waits::{slept, within};
 
 /// Largest reply that is taken: as many of the largest values as one page or one commit reads, with room.
 pub(crate) const MAX_REPLY_BYTES: usize = 160 << 20;
@@ -281,4 +281,24 @@ fn tls_config(tls: &Tls) -> Result<ClientTlsConfig> {
         config = config.identity(Identity::from_pem(file(certificate)?, file(key)?));
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::messages::{RangeRequest, RangeResponse};
+
+    #[test]
+    fn call_on_a_runtime_that_has_ended_is_an_error() {
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let nobody_listens = Options::new(["127.0.0.1:1"]);
+        let client = runtime.block_on(Client::new(&nobody_listens)).expect("a client");
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let read = client.read::<_, RangeResponse>(call::RANGE, RangeRequest::default());
+        assert!(handle.block_on(read).is_err());
+    }
 }

@@ -81,7 +81,6 @@ mod opening;
 mod options;
 mod reads;
 mod url;
-mod waits;
 mod watch;
 
 use std::fmt;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 use http::uri::PathAndQuery;
+use kv_core::waits::{slept, within};
 use kv_core::{Error, Result};
 use tokio::sync::watch;
 use tonic::{Status, Streaming};
@@ -15,7 +16,6 @@ use crate::client::{Client, ready};
 use crate::error::Failure;
 use crate::messages::{RangeResponse, WatchCreateRequest, WatchRequest, WatchResponse, call};
 use crate::reads::point;
-use crate::waits::{slept, within};
 
 /// A watch that follows the store from one revision on, by whichever member it can.
 pub(crate) struct Watch {

@@ -97,3 +97,21 @@ fn settings(target: &Target, isolation: &str) -> String {
          SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+    use crate::url;
+
+    #[test]
+    fn connecting_on_a_runtime_that_has_ended_is_an_error() {
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let handle = runtime.handle().clone();
+        drop(runtime);
+        let nobody_listens = url::parse("postgres://127.0.0.1:1/db?sslmode=disable").expect("a URL");
+        assert!(handle.block_on(connect(&nobody_listens)).is_err());
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kv_core::{
     Batch, Bytes, Capabilities, Condition, Durability, Error, KeyValueStore, Outcome, Page, PageBuilder,
-    Result, Scan, Watch,
+    Result, Scan, Watch, waits,
 };
 use tokio::sync::Mutex;
 use tokio_postgres::{Row, Statement};
@@ -146,13 +146,16 @@ impl Store {
 
 /// `call`, or an error that says that nothing was applied when it takes too long.
 async fn within<T>(timeout: Duration, call: impl Future<Output = Result<T>>) -> Result<T> {
-    match tokio::time::timeout(timeout, call).await {
-        Ok(result) => result,
-        Err(elapsed) => Err(Error::unavailable(
-            format!("the server did not answer within {} seconds", timeout.as_secs()),
-            elapsed,
-        )),
-    }
+    waits::within(timeout, call).await.unwrap_or_else(|| {
+        Err(Error::Unavailable {
+            reason: silent(timeout),
+            source: None,
+        })
+    })
+}
+
+fn silent(timeout: Duration) -> String {
+    format!("the server did not answer within {} seconds", timeout.as_secs())
 }
 
 async fn warn_of_lost_syncs(client: &tokio_postgres::Client) -> Result<()> {
@@ -229,16 +232,15 @@ impl KeyValueStore for Store {
         let mut tries = 1;
         loop {
             let sent = parameters.send(client, statement);
-            let error = match tokio::time::timeout(self.timeout(), sent).await {
-                Ok(Ok(rows)) => return outcome(&rows),
-                Ok(Err(error)) => error,
-                Err(elapsed) => {
-                    let reason = format!(
-                        "the server did not answer within {} seconds",
-                        self.timeout().as_secs()
-                    );
+            let error = match waits::within(self.timeout(), sent).await {
+                Some(Ok(rows)) => return outcome(&rows),
+                Some(Err(error)) => error,
+                None => {
                     lent.discard();
-                    return Err(Error::outcome_unknown(reason, elapsed));
+                    return Err(Error::OutcomeUnknown {
+                        reason: silent(self.timeout()),
+                        source: None,
+                    });
                 }
             };
             match of_commit(error) {
@@ -251,7 +253,8 @@ impl KeyValueStore for Store {
             }
             // The first ones lose to a commit that has ended: they need not wait.
             if tries > 4 {
-                tokio::time::sleep(MAX_PAUSE.min(Duration::from_millis(tries.into()))).await;
+                let _runtime_is_there =
+                    waits::slept(MAX_PAUSE.min(Duration::from_millis(tries.into()))).await;
             }
         }
     }

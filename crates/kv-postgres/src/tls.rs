@@ -1,6 +1,7 @@
 //! Encryption of connections.
 
-use kv_core::Result;
+use kv_core::waits::as_task;
+use kv_core::{Error, Result};
 use tokio_postgres::{Client, Connection, Socket};
 
 use crate::error::of_open;
@@ -18,8 +19,15 @@ type Stream = tokio_postgres::tls::NoTlsStream;
 
 /// Connects to the first server of the URL that takes commits. Somebody has to poll the connection.
 pub(crate) async fn connect(target: &Target) -> Result<(Client, Connection<Socket, Stream>)> {
-    let connected = target.config.connect(target.tls.connector()).await;
-    connected.map_err(|error| of_open(error, &target.location))
+    let (config, connector) = (target.config.clone(), target.tls.connector());
+    // A task, because it has timers, and a thread of the store may ask when the runtime has ended.
+    match as_task(async move { config.connect(connector).await }).await {
+        Some(connected) => connected.map_err(|error| of_open(error, &target.location)),
+        None => Err(Error::Unavailable {
+            reason: "the runtime ended".to_owned(),
+            source: None,
+        }),
+    }
 }
 
 #[cfg(not(feature = "tls"))]

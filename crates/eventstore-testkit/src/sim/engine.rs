@@ -16,6 +16,7 @@ use kv_core::{Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outc
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::plan::Death;
 use super::trace::Trace;
 use crate::fault::locked;
 
@@ -56,6 +57,7 @@ pub(super) struct Disk {
     mistakes: Mistakes,
     trace: Arc<Trace>,
     cut: Notify,
+    died: Notify,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,9 @@ struct State {
     /// Operations until the power is cut.
     left: Option<u64>,
     is_cut: bool,
+    /// Who is to die, after how many more of its operations.
+    dying: Option<Death>,
+    dead: Option<usize>,
     operations: u64,
 }
 
@@ -112,6 +117,8 @@ impl Disk {
             is_calm: true,
             left: None,
             is_cut: false,
+            dying: None,
+            dead: None,
             operations: 0,
         };
         Arc::new(Self {
@@ -120,6 +127,7 @@ impl Disk {
             mistakes,
             trace,
             cut: Notify::new(),
+            died: Notify::new(),
         })
     }
 
@@ -133,6 +141,33 @@ impl Disk {
     pub(super) fn rough(&self, faults: Faults, cut_after: Option<u64>) {
         let mut state = locked(&self.state);
         (state.faults, state.left, state.is_calm) = (faults, cut_after, false);
+    }
+
+    /// Lets a process die, all by itself.
+    pub(super) fn doom(&self, death: Option<Death>) {
+        locked(&self.state).dying = death;
+    }
+
+    /// All processes have ended: the next ones are others.
+    pub(super) fn bury(&self) {
+        let mut state = locked(&self.state);
+        (state.dying, state.dead) = (None, None);
+    }
+
+    /// The process that has died.
+    pub(super) fn dead(&self) -> Option<usize> {
+        locked(&self.state).dead
+    }
+
+    /// Returns when a process has died.
+    pub(super) async fn when_dead(&self) -> usize {
+        loop {
+            self.died.notified().await;
+            // What is left of an earlier death says nothing.
+            if let Some(process) = self.dead() {
+                return process;
+            }
+        }
     }
 
     /// Goes on as before it was calm.
@@ -221,7 +256,7 @@ impl Disk {
 }
 
 impl State {
-    fn enter(&mut self, is_commit: bool) -> Option<Fate> {
+    fn enter(&mut self, process: usize, is_commit: bool) -> Option<Fate> {
         self.operations += 1;
         if !self.is_calm
             && let Some(left) = &mut self.left
@@ -229,7 +264,15 @@ impl State {
             *left = left.saturating_sub(1);
             self.is_cut |= *left == 0;
         }
-        if self.is_cut {
+        if !self.is_calm
+            && let Some(death) = self.dying.as_mut().filter(|death| death.process == process)
+        {
+            death.after = death.after.saturating_sub(1);
+            if death.after == 0 {
+                self.dead = Some(process);
+            }
+        }
+        if self.is_gone(process) {
             return None;
         }
         if self.is_calm {
@@ -254,6 +297,11 @@ impl State {
             End::Well
         };
         Some(Fate { before, after, end })
+    }
+
+    /// Whether a process gets no answer any more, because it is not there.
+    fn is_gone(&self, process: usize) -> bool {
+        self.is_cut || self.dead == Some(process)
     }
 
     fn happens(&mut self, in_a_thousand: u16) -> bool {
@@ -298,11 +346,12 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Begins an operation. It never returns once the power was cut: whoever waits is gone.
+    /// Begins an operation. It never returns once the power was cut, or its process has died: whoever waits is gone.
     async fn enter(&self, is_commit: bool) -> Fate {
-        let fate = locked(&self.disk.state).enter(is_commit);
+        let fate = locked(&self.disk.state).enter(self.process, is_commit);
         let Some(fate) = fate else {
             self.disk.cut.notify_one();
+            self.disk.died.notify_one();
             return pending().await;
         };
         self.wait(fate.before).await;
@@ -313,7 +362,7 @@ impl Engine {
         if !pause.is_zero() {
             sleep(pause).await;
         }
-        if locked(&self.disk.state).is_cut {
+        if locked(&self.disk.state).is_gone(self.process) {
             pending::<()>().await;
         }
     }

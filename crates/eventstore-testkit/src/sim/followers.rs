@@ -18,6 +18,8 @@ use super::world::{World, stream_id};
 
 /// The pause before somebody who failed begins again.
 pub(super) const PAUSE: Duration = Duration::from_millis(5);
+/// How long a projection runs before it is built anew.
+const REBUILT_EVERY: Duration = Duration::from_millis(40);
 /// Simulated time after which somebody who follows has stopped for good.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,7 @@ impl Following {
                 Follower::Subscription => self.subscribe().await,
                 Follower::Consumer => self.consume().await,
                 Follower::Projection => self.project().await,
+                Follower::Rebuild => self.rebuild().await,
             };
             if let Err(error) = ended {
                 self.world
@@ -65,6 +68,16 @@ impl Following {
 
     async fn project(&self) -> Result<()> {
         self.projector().await?.start().ended().await
+    }
+
+    /// Builds the projection anew, and goes on with it for a while: in time for the one that is built to be swapped, or not.
+    async fn rebuild(&self) -> Result<()> {
+        let projector = self.projector().await?;
+        projector.rebuild().await?;
+        self.world
+            .trace
+            .add(format!("Rebuild of {}: begun", self.process));
+        projector.run(sleep(REBUILT_EVERY)).await
     }
 
     async fn projector(&self) -> Result<Projector> {

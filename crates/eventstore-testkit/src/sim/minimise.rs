@@ -96,6 +96,7 @@ impl Search {
         self.tries(|plan| plan.databases = 1);
         for epoch in 0..self.plan.epochs.len() {
             self.tries(|plan| plan.epochs[epoch].cut_after = None);
+            self.tries(|plan| plan.epochs[epoch].death = None);
             // With an earlier cut fewer steps are needed.
             while let Some(cut) = self.plan.epochs[epoch].cut_after {
                 let mut earlier = [cut / 2, cut - cut / 8, cut.saturating_sub(1)].into_iter();

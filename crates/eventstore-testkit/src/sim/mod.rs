@@ -1,9 +1,9 @@
 //! Deterministic simulation: the whole store on a simulated engine, on one thread, in simulated time.
 //!
 //! A seed makes a plan: one process or up to four, one database or two, clients that append, read, hold sessions, retry
-//! and give up, somebody who follows, an engine that delays, fails and straggles, clocks that jump, and power cuts. The
-//! plan is run, what is told is checked against what must be true, and a seed that fails is cut down to the few steps
-//! that make it fail.
+//! and give up, somebody who follows, an engine that delays, fails and straggles, clocks that jump, the death of one of
+//! several processes, and power cuts. The plan is run, what is told is checked against what must be true, and a seed
+//! that fails is cut down to the few steps that make it fail.
 //!
 //! ```
 //! use eventstore_testkit::sim;
@@ -26,7 +26,7 @@
 //! - what is kept of a stream with a retention, by count or by age, is there, and nothing else; what was deleted is not
 //!   read again, and a stream that was deleted for good is never written to; a scavenge removes all that is not kept,
 //!   and no more;
-//! - each subscription saw each event once and in order, a projection has counted each once, and a consumer has handled
+//! - each subscription saw each event once and in order, a projection, also one that is built anew, has counted each once, and a consumer has handled
 //!   all of them, in the order of each stream, also those that failed, were parked and replayed, unless somebody has
 //!   discarded them;
 //! - the history of each stream is [linearizable](crate::linear);

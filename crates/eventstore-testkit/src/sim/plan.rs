@@ -43,10 +43,19 @@ pub(super) struct Plan {
 pub(super) struct Epoch {
     /// The power is cut after so many operations of the engine, or everything is closed in order.
     pub(super) cut_after: Option<u64>,
+    /// One of several processes dies, and the others go on.
+    pub(super) death: Option<Death>,
     /// Who follows a log in each process.
     pub(super) followers: Vec<Follows>,
     /// What each client does.
     pub(super) clients: Vec<Vec<Step>>,
+}
+
+/// The end of one process, after so many operations of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Death {
+    pub(super) process: usize,
+    pub(super) after: u64,
 }
 
 /// Who follows which log in a process.
@@ -62,6 +71,8 @@ pub(super) enum Follower {
     Subscription,
     Consumer,
     Projection,
+    /// A projection that is built anew again and again.
+    Rebuild,
 }
 
 /// One step of a client.
@@ -225,10 +236,17 @@ impl Epoch {
             database: rng.usize(..databases),
         });
         let longest = if mood == Mood::Grants { 40 } else { 250 };
+        let followers = followers.collect();
+        let cut_after = (rng.u8(..3) > 0).then(|| rng.u64(1..longest));
+        let death = (processes > 1 && rng.bool()).then(|| Death {
+            process: rng.usize(..processes),
+            after: rng.u64(1..150),
+        });
         Self {
-            followers: followers.collect(),
+            followers,
             clients,
-            cut_after: (rng.u8(..3) > 0).then(|| rng.u64(1..longest)),
+            cut_after,
+            death,
         }
     }
 }
@@ -240,7 +258,8 @@ impl Follower {
             0 => Self::Nobody,
             1..4 => Self::Subscription,
             4..6 => Self::Consumer,
-            _ => Self::Projection,
+            6 => Self::Projection,
+            _ => Self::Rebuild,
         }
     }
 }

@@ -110,6 +110,7 @@ impl Run<'_> {
                 () = run.live(epoch, &mut histories) => End::Closed,
             }
         });
+        self.disk.bury();
         match end {
             End::Cut => {
                 self.disk.lose();
@@ -150,6 +151,8 @@ impl Run<'_> {
             .iter()
             .map(|world| Arc::new(world.histories()))
             .collect();
+        // Others must be there to go on, and to close the store.
+        self.disk.doom(epoch.death.filter(|_| processes.len() > 1));
         self.disk.resume();
         let mut following = JoinSet::new();
         for (number, (process, follows)) in processes.iter().zip(&epoch.followers).enumerate() {
@@ -160,7 +163,10 @@ impl Run<'_> {
         self.disk.calm();
         following.abort_all();
         while following.join_next().await.is_some() {}
-        for process in processes {
+        for (number, process) in processes.into_iter().enumerate() {
+            if self.disk.dead() == Some(number) {
+                continue;
+            }
             let closed = timeout(PATIENCE, process.provider.close()).await;
             match closed {
                 Ok(Ok(())) => {}
@@ -173,6 +179,7 @@ impl Run<'_> {
     /// Lets the clients do their work.
     async fn work(&self, epoch: &Epoch, processes: &[Process], histories: &[Arc<Vec<History>>]) {
         let mut working = JoinSet::new();
+        let mut of_process = vec![Vec::new(); processes.len()];
         for (number, steps) in epoch.clients.iter().enumerate() {
             let process = &processes[number % processes.len()];
             // Each process has clients of each database, if there are enough.
@@ -193,12 +200,28 @@ impl Run<'_> {
                 open: None,
                 held: None,
             };
-            working.spawn(client.run(steps.clone()));
+            let task = working.spawn(client.run(steps.clone()));
+            of_process[number % processes.len()].push(task);
         }
+        let mut all_live = true;
         let all = async {
-            while let Some(ended) = working.join_next().await {
-                if let Err(error) = ended {
-                    self.common.wrong(format!("a client stops: {error}"));
+            loop {
+                let ended = tokio::select! {
+                    biased;
+                    dead = self.disk.when_dead(), if all_live => {
+                        all_live = false;
+                        self.common.trace.add(format!("process {dead} dies"));
+                        of_process[dead].drain(..).for_each(|task| task.abort());
+                        continue;
+                    }
+                    ended = working.join_next() => ended,
+                };
+                match ended {
+                    None => return,
+                    Some(Err(error)) if !error.is_cancelled() => {
+                        self.common.wrong(format!("a client stops: {error}"));
+                    }
+                    Some(_) => {}
                 }
             }
         };
