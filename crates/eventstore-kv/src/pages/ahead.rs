@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use eventstore_abstractions::{Error, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 
 use super::{Pages, Piece};
@@ -103,16 +103,12 @@ impl<P: Pages> Job<P> {
             let mut shared = self.shared.lock();
             shared.ready.push_back(page);
             let has_room = shared.ready.len() < MAX_READY;
-            let waiting = shared.waiting.take();
             if is_last || !has_room {
                 shared.rest = (!is_last).then_some(pages);
                 self.has_ended = true;
-                drop(shared);
-                waiting.map(Waker::wake);
-                return;
+                return tell(shared);
             }
-            drop(shared);
-            waiting.map(Waker::wake);
+            tell(shared);
         }
         self.has_ended = true;
     }
@@ -123,10 +119,17 @@ impl<P> Drop for Job<P> {
         if !self.has_ended {
             let mut shared = self.shared.lock();
             shared.ready.push_back(Err(stopped()));
-            let waiting = shared.waiting.take();
-            drop(shared);
-            waiting.map(Waker::wake);
+            tell(shared);
         }
+    }
+}
+
+/// Wakes who waits, once nothing is locked any more.
+fn tell<P>(mut shared: MutexGuard<'_, Shared<P>>) {
+    let waiting = shared.waiting.take();
+    drop(shared);
+    if let Some(waiting) = waiting {
+        waiting.wake();
     }
 }
 
