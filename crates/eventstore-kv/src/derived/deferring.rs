@@ -192,9 +192,12 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         if !self.begins_writing_heads(&batch) {
             return self.engine.commit(batch, durability).await;
         }
-        let outcome = self.engine.commit(batch, durability).await?;
-        self.pending.write().stored.end();
-        Ok(outcome)
+        let outcome = self.engine.commit(batch, durability).await;
+        // One that nobody knows the outcome of may land later.
+        if !matches!(&outcome, Err(error) if error.is_outcome_unknown()) {
+            self.pending.write().stored.end();
+        }
+        outcome
     }
 
     /// Whether `batch` has heads of streams: from now on nobody reads those of before, except in the engine.

@@ -20,7 +20,10 @@ const MAX_READY: usize = 2;
 pub(super) type Page = Result<Option<VecDeque<Piece>>>;
 
 /// What is left of a read, and its next pages. Nothing more is read once it is dropped.
-pub(super) struct Ahead<P>(Arc<Mutex<Shared<P>>>);
+pub(super) struct Ahead<P> {
+    runtime: Handle,
+    shared: Arc<Mutex<Shared<P>>>,
+}
 
 struct Shared<P> {
     ready: VecDeque<Page>,
@@ -44,12 +47,12 @@ impl<P: Pages> Ahead<P> {
             is_wanted: true,
         }));
         start(&runtime, &shared, pages);
-        Ok(Self(shared))
+        Ok(Self { runtime, shared })
     }
 
     /// The next page. After the end, or an error, there is none to wait for.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<Page> {
-        let mut shared = self.0.lock();
+        let mut shared = self.shared.lock();
         let Some(page) = shared.ready.pop_front() else {
             if !shared
                 .waiting
@@ -60,14 +63,10 @@ impl<P: Pages> Ahead<P> {
             }
             return Poll::Pending;
         };
-        if let Some(rest) = shared.rest.take() {
-            match Handle::try_current() {
-                Ok(runtime) => {
-                    drop(shared);
-                    start(&runtime, &self.0, rest);
-                }
-                Err(_) => shared.ready.push_back(Err(stopped())),
-            }
+        let rest = shared.rest.take();
+        drop(shared);
+        if let Some(rest) = rest {
+            start(&self.runtime, &self.shared, rest);
         }
         Poll::Ready(page)
     }
@@ -75,7 +74,7 @@ impl<P: Pages> Ahead<P> {
 
 impl<P> Drop for Ahead<P> {
     fn drop(&mut self) {
-        self.0.lock().is_wanted = false;
+        self.shared.lock().is_wanted = false;
     }
 }
 
@@ -201,12 +200,12 @@ mod tests {
     #[tokio::test]
     async fn reading_stops_when_nobody_takes_pages() {
         let (ahead, read) = begin(100, false);
-        while ahead.0.lock().rest.is_none() {
+        while ahead.shared.lock().rest.is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(read.load(Ordering::SeqCst), MAX_READY);
         assert!(next(&ahead).await.expect("a page").is_some());
-        let shared = Arc::clone(&ahead.0);
+        let shared = Arc::clone(&ahead.shared);
         drop(ahead);
         while Arc::strong_count(&shared) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
