@@ -27,9 +27,8 @@
 //!   read again, and a stream that was deleted for good is never written to; a scavenge removes all that is not kept,
 //!   and no more;
 //! - each subscription saw each event once and in order, a projection, also one that is built anew, has counted each once,
-//!   and a consumer has handled
-//!   all of them, in the order of each stream, also those that failed, were parked and replayed, unless somebody has
-//!   discarded them;
+//!   and a consumer has handled all of them, in the order of each stream, also those that failed, were parked and
+//!   replayed, unless somebody has discarded them;
 //! - the history of each stream is [linearizable](crate::linear);
 //! - every call comes to an end;
 //! - of a flipped bit the store tells, or nothing follows from it.
