@@ -14,6 +14,8 @@ pub(crate) enum Backend {
     Lmdb,
     Postgres,
     Etcd,
+    /// PostgreSQL, of three nodes.
+    Patroni,
 }
 
 /// Where `cargo xtask services up` starts them, if the environment does not say otherwise.
@@ -26,15 +28,21 @@ const ETCD: (&str, &str) = (
     "etcd://127.0.0.1:23791,127.0.0.1:23792,127.0.0.1:23793",
 );
 
+const PATRONI: (&str, &str) = (
+    "EVENTSTORES_TEST_PATRONI",
+    "postgres://eventstores:eventstores@127.0.0.1:54331,127.0.0.1:54332,127.0.0.1:54333/postgres",
+);
+
 impl Backend {
     /// Those in the process, and those on servers.
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Fjall,
         Self::Sled,
         Self::Redb,
         Self::Lmdb,
         Self::Postgres,
         Self::Etcd,
+        Self::Patroni,
     ];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -49,11 +57,12 @@ impl Backend {
             Self::Lmdb => "lmdb",
             Self::Postgres => "postgres",
             Self::Etcd => "etcd",
+            Self::Patroni => "patroni",
         }
     }
 
     pub(crate) fn is_server(self) -> bool {
-        matches!(self, Self::Postgres | Self::Etcd)
+        matches!(self, Self::Postgres | Self::Etcd | Self::Patroni)
     }
 
     /// The store at a path; on a server the one whose name is the path.
@@ -61,6 +70,7 @@ impl Backend {
         let server = |(variable, url): (&str, &str)| env::var(variable).unwrap_or_else(|_| url.to_owned());
         match self {
             Self::Postgres => format!("{}?table={}", server(POSTGRES), path.display()),
+            Self::Patroni => format!("{}?table={}", server(PATRONI), path.display()),
             Self::Etcd => format!("{}/{}", server(ETCD), path.display()),
             _ => format!("{}:{}", self.name(), path.display()),
         }
@@ -70,7 +80,7 @@ impl Backend {
     pub(crate) fn max_payload_bytes(self) -> usize {
         let value = match self {
             // On servers many small appends are wanted.
-            Self::Sled | Self::Postgres | Self::Etcd => 64 << 10,
+            Self::Sled | Self::Postgres | Self::Etcd | Self::Patroni => 64 << 10,
             _ => 16 << 20,
         };
         value - AROUND_PAYLOAD_BYTES

@@ -52,7 +52,12 @@ pub(crate) fn run(runtime: &Runtime, backend: Backend, kills: u32) -> Result<(),
     for _ in 0..kills {
         writers.go_on(REST);
         writers.services("kill")?;
-        writers.go_on(GONE);
+        if backend == Backend::Patroni {
+            // One that comes back at once leads again: another one must have taken over.
+            writers.until_all_write()?;
+        } else {
+            writers.go_on(GONE);
+        }
         writers.services("up")?;
         writers.until_all_write()?;
     }

@@ -30,7 +30,7 @@ use crate::writer::{Orders, Until};
 const HELP: &str = "\
 reliability chaos BACKEND [--kills N]
   on a server: kills it, or the member that leads, N times (2) under three writers, then kills a writer, and pauses
-  one for longer than its session
+  one for longer than its session; on patroni another node must take over before the killed one comes back
 
 reliability crash BACKEND [--rounds N] [--power-rounds N] [--seed N] [--buffered]
   kills a writer N times (100), then cuts the file system off under one N times (10) on ext4 and on xfs;

@@ -6,7 +6,7 @@ use crate::Outcome;
 use crate::cargo::{cargo, run_with};
 
 /// Every target of `fuzz/`.
-const TARGETS: [&str; 4] = ["records", "keys", "url", "store"];
+const TARGETS: [&str; 5] = ["records", "keys", "url", "servers", "store"];
 const DEFAULT_SECONDS: u32 = 30;
 
 /// Runs each target for some seconds. On stable Rust there are no sanitizers, and none are needed: our code has nothing

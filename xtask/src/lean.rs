@@ -51,8 +51,7 @@ pub(crate) fn check() -> Outcome {
 /// they and what they need have been built already, with the workspace.
 const SHARED: &str =
     "kv-core kv-memory kv-sled kv-fjall kv-redb kv-lmdb kv-postgres kv-etcd eventstore-kv eventstore-testkit";
-const SHARED_FEATURES: &str =
-    "eventstore-kv/fuzzing eventstore-testkit/simulation kv-core/blocking kv-core/waits kv-postgres/tls";
+const SHARED_FEATURES: &str = "eventstore-kv/fuzzing eventstore-testkit/simulation kv-core/blocking kv-core/waits kv-postgres/fuzzing kv-postgres/tls";
 
 /// Lints the facade with no feature and with each feature alone: first as an application has it, without what tests bring,
 /// then its tests. What it refuses then is tested. All features together are linted and tested with the workspace. The

@@ -29,8 +29,8 @@ cargo xtask COMMAND
   deny                     licences, bans, sources and advisories of the dependencies, where cargo-deny is installed
   conformance [--backend X]  both conformance suites on a backend, or on all
   crash [--backend X] [--rounds N] [--power-rounds N]  kills writers, and cuts their file systems off (needs root)
-  chaos [--backend X] [--kills N]  kills servers, and kills and pauses processes, under writers on postgres or etcd
-  services up|down|kill|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd
+  chaos [--backend X] [--kills N]  kills servers, and kills and pauses processes, under writers on postgres, etcd or patroni
+  services up|down|kill|status [NAME]  real servers on loopback for tests: installs (needs root) and starts postgres, etcd, and patroni where named
   faults [--backend X]     fails syncs, writes, reads and openings under a store, removes its directory, fills its disk
   corrupt [--backend X] [--flips N]  flips bits of every file of a store, one at a time, and tells what came of each
   fuzz [--seconds N]       each fuzz target for N seconds (30), where cargo-fuzz is installed

@@ -5,7 +5,14 @@ use crate::{Outcome, take_backend};
 
 /// The durable backends in the process: servers look after their own files.
 const BACKENDS: [&str; 4] = ["fjall", "sled", "redb", "lmdb"];
-const SERVERS: [&str; 2] = ["postgres", "etcd"];
+/// The servers that all of them are, and the feature of the backend that each needs.
+const SERVERS: [(&str, &str); 3] = [
+    ("postgres", "postgres"),
+    ("etcd", "etcd"),
+    ("patroni", "postgres"),
+];
+/// Those that `services up` starts without being asked for one.
+const COMMON_SERVERS: usize = 2;
 
 /// Runs `command` of the package; what is not for us goes to it.
 pub(crate) fn run(command: &str, arguments: &[String]) -> Outcome {
@@ -20,18 +27,21 @@ pub(crate) fn run(command: &str, arguments: &[String]) -> Outcome {
 
 /// The same for backends on servers, which `cargo xtask services` has started.
 pub(crate) fn chaos(arguments: &[String]) -> Outcome {
-    let (backend, rest) = take_backend(arguments)?;
-    let servers = match backend {
-        None => &SERVERS[..],
-        Some(backend) => {
-            let at = SERVERS.iter().position(|it| *it == backend);
-            let at = at.ok_or_else(|| format!("chaos is for servers: {}", SERVERS.join(", ")))?;
-            &SERVERS[at..=at]
-        }
-    };
+    let mut rest: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut servers = &SERVERS[..COMMON_SERVERS];
+    if let Some(at) = rest.iter().position(|argument| *argument == "--backend") {
+        let named = rest.get(at + 1).copied().unwrap_or_default();
+        let known = SERVERS.iter().position(|(server, _)| *server == named);
+        let known = known.ok_or_else(|| {
+            let servers = SERVERS.map(|(server, _)| server);
+            format!("chaos is for servers: {}", servers.join(", "))
+        })?;
+        servers = &SERVERS[known..=known];
+        rest.drain(at..at + 2);
+    }
     servers
         .iter()
-        .try_for_each(|server| start("chaos", server, &rest))
+        .try_for_each(|(server, feature)| start("chaos", server, feature, &rest))
 }
 
 fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
@@ -41,10 +51,10 @@ fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
             BACKENDS.join(", ")
         ));
     }
-    start(command, backend, rest)
+    start(command, backend, backend, rest)
 }
 
-fn start(command: &str, backend: &str, rest: &[&str]) -> Outcome {
-    let package = ["run", "--quiet", "-p", "reliability", "--features", backend];
+fn start(command: &str, backend: &str, feature: &str, rest: &[&str]) -> Outcome {
+    let package = ["run", "--quiet", "-p", "reliability", "--features", feature];
     cargo::run(&[&package[..], &["--", command, backend], rest].concat())
 }

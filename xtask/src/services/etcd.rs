@@ -4,17 +4,16 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
-use super::Service;
 use super::packages::install;
+use super::{Service, waited_for};
 use crate::Outcome;
 
 pub(super) const SERVICE: Service = Service {
     name: "etcd",
     variable: "EVENTSTORES_TEST_ETCD",
     url: "etcd://127.0.0.1:23791,127.0.0.1:23792,127.0.0.1:23793",
+    on_demand: false,
     up,
     down,
     kill,
@@ -26,10 +25,6 @@ const MEMBERS: [Member; 3] = [
     Member::new(23_792, 23_802),
     Member::new(23_793, 23_803),
 ];
-
-/// How long a cluster may take to be there or to be gone, in naps.
-const NAPS: u32 = 300;
-const NAP: Duration = Duration::from_millis(100);
 
 /// Everything but places and names. Old values are dropped as in a real cluster; tests are many and small.
 const SETTINGS: &[&str] = &[
@@ -185,14 +180,4 @@ fn is_installed(program: &str) -> bool {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success())
-}
-
-fn waited_for(holds: impl Fn() -> bool) -> bool {
-    (0..NAPS).any(|_| {
-        let done = holds();
-        if !done {
-            thread::sleep(NAP);
-        }
-        done
-    })
 }

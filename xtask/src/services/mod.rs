@@ -5,21 +5,27 @@
 
 mod etcd;
 mod packages;
+mod patroni;
 mod postgres;
 
 use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use crate::Outcome;
 use crate::cargo;
 
-const SERVICES: &[Service] = &[postgres::SERVICE, etcd::SERVICE];
+const SERVICES: &[Service] = &[postgres::SERVICE, etcd::SERVICE, patroni::SERVICE];
 
 /// Names another folder for the data of all services. One in memory spares tests the syncs of a slow disk.
 const FOLDER_VARIABLE: &str = "EVENTSTORES_SERVICES";
+
+/// How long a cluster may take to be there or to be gone, in naps.
+const NAPS: u32 = 600;
+const NAP: Duration = Duration::from_millis(100);
 
 /// How long a server on loopback may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,6 +36,8 @@ struct Service {
     /// The environment variable that tells tests where it is. They look there without it, too.
     variable: &'static str,
     url: &'static str,
+    /// Whether it is meant only where it is named.
+    on_demand: bool,
     /// Installs it where it is missing, and starts it.
     up: fn(&Path) -> Outcome,
     /// Stops it where it was started with the same folder.
@@ -57,9 +65,9 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     {
         return Err(format!("there is no service {unknown}; use one of {}", known()));
     }
-    let chosen = SERVICES
-        .iter()
-        .filter(|service| names.is_empty() || names.iter().any(|name| name == service.name));
+    let chosen = SERVICES.iter().filter(|service| {
+        names.iter().any(|name| name == service.name) || (names.is_empty() && !service.on_demand)
+    });
     match action.as_str() {
         "up" => chosen.into_iter().try_for_each(up),
         "down" => chosen
@@ -121,6 +129,17 @@ fn folder(service: &Service) -> Result<PathBuf, String> {
 fn listens(address: &str) -> bool {
     let address: SocketAddr = address.parse().expect("addresses of services are numbers");
     TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok()
+}
+
+/// Whether something comes true in time.
+fn waited_for(holds: impl Fn() -> bool) -> bool {
+    (0..NAPS).any(|_| {
+        let done = holds();
+        if !done {
+            thread::sleep(NAP);
+        }
+        done
+    })
 }
 
 fn is_root() -> bool {

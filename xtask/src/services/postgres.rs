@@ -12,6 +12,7 @@ pub(super) const SERVICE: Service = Service {
     name: "postgres",
     variable: "EVENTSTORES_TEST_POSTGRES",
     url: "postgres://eventstores:eventstores@127.0.0.1:54329/postgres",
+    on_demand: false,
     up,
     down,
     kill,
@@ -19,7 +20,7 @@ pub(super) const SERVICE: Service = Service {
 };
 
 /// The user that Debian's package makes: the server refuses to run as root.
-const USER: &str = "postgres";
+pub(super) const USER: &str = "postgres";
 /// Of all installed versions the newest is taken.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
@@ -84,9 +85,13 @@ fn down(folder: &Path) -> Outcome {
     quietly(&mut stop)
 }
 
-/// All its processes at once, as when the machine goes.
 fn kill(folder: &Path) -> Outcome {
-    let file = reachable(folder)?.join("data/postmaster.pid");
+    kill_server(&reachable(folder)?.join("data"))
+}
+
+/// All processes of a server at once, as when the machine goes.
+pub(super) fn kill_server(data: &Path) -> Outcome {
+    let file = data.join("postmaster.pid");
     let text = fs::read_to_string(&file)
         .map_err(|error| format!("postgres does not run here: {}: {error}", file.display()))?;
     let pid = text.lines().next().unwrap_or_default();
@@ -134,7 +139,7 @@ fn initialize(programs: &Path, folder: &Path, data: &Path) -> Outcome {
 }
 
 /// `folder`, or one for all users where the server's user cannot get to it, as below the home of root.
-fn reachable(folder: &Path) -> Result<PathBuf, String> {
+pub(super) fn reachable(folder: &Path) -> Result<PathBuf, String> {
     let reaches = |folder: &Path| {
         command_as(USER, "test")
             .arg("-x")
@@ -145,13 +150,13 @@ fn reachable(folder: &Path) -> Result<PathBuf, String> {
     if reaches(folder) {
         return Ok(folder.to_owned());
     }
-    let open = Path::new("/var/tmp/eventstores-services/postgres");
-    fs::create_dir_all(open).map_err(|error| format!("cannot make {}: {error}", open.display()))?;
-    Ok(open.to_owned())
+    let open = Path::new("/var/tmp/eventstores-services").join(folder.file_name().unwrap_or_default());
+    fs::create_dir_all(&open).map_err(|error| format!("cannot make {}: {error}", open.display()))?;
+    Ok(open)
 }
 
 /// The folder of the newest installed PostgreSQL's programs.
-fn programs() -> Option<PathBuf> {
+pub(super) fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir(VERSIONS).ok()?;
     let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions

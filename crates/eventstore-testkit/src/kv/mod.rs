@@ -184,11 +184,16 @@ macro_rules! __kv_tests {
             #[allow(unused_imports)]
             use super::*;
 
+            // One function for all tests: with a closure in each of them they would take minutes to compile.
+            fn fresh() -> impl $crate::kv::KvHarness {
+                $harness
+            }
+
             $(
                 #[test]
                 fn $case() {
                     if $reachable {
-                        $crate::kv::run(stringify!($case), || $harness);
+                        $crate::kv::run(stringify!($case), fresh);
                     }
                 }
             )+

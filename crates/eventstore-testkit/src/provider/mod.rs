@@ -220,11 +220,16 @@ macro_rules! __provider_tests {
             #[allow(unused_imports)]
             use super::*;
 
+            // One function for all tests: with a closure in each of them they would take minutes to compile.
+            fn fresh() -> impl $crate::provider::ProviderHarness {
+                $harness
+            }
+
             $(
                 #[test]
                 fn $case() {
                     if $reachable {
-                        $crate::provider::run(stringify!($case), || $harness);
+                        $crate::provider::run(stringify!($case), fresh);
                     }
                 }
             )+

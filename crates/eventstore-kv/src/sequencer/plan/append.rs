@@ -14,7 +14,7 @@ use crate::record::{EncodedRun, IdempotencyEntry, MessageEntry, Record, message_
 use crate::sequencer::request::Append;
 
 /// A run is closed at about so many bytes: a read of one event decodes those before it in its run.
-const MAX_RUN_BYTES: usize = 16 << 10;
+pub(super) const MAX_RUN_BYTES: usize = 16 << 10;
 
 impl Plan {
     /// Whether one of the ids of `events` was appended to the stream earlier in this plan.
@@ -161,7 +161,7 @@ impl Plan {
 }
 
 /// How many of `events` go into the first run: at least one.
-fn run_length(events: &[EventMessage], record_bytes: usize) -> usize {
+pub(super) fn run_length(events: &[EventMessage], record_bytes: usize) -> usize {
     let most = MAX_RUN_BYTES.min(record_bytes);
     let mut bytes = 0;
     let fitting = events.iter().take_while(|event| {

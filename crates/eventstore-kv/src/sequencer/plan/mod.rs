@@ -8,6 +8,8 @@ mod log;
 mod multi;
 mod snapshots;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
