@@ -1,7 +1,7 @@
 //! What CI runs.
 
 use crate::cargo::{has_nextest, run, run_with};
-use crate::{Outcome, deny, layers, lean, servers, services, sim};
+use crate::{Outcome, deny, layers, lean, reliability, servers, services, sim};
 
 /// Everything, in the order in which the builds of one step serve the next.
 pub(crate) fn all() -> Outcome {
@@ -12,6 +12,10 @@ pub(crate) fn all() -> Outcome {
     tested?;
     sim::run(&[])?;
     sim::run(&["--bugs".to_owned()])?;
+    reliability::run(
+        "crash",
+        &["--rounds", "10", "--power-rounds", "3"].map(str::to_owned),
+    )?;
     lint()
 }
 

@@ -49,7 +49,8 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         .map_err(|error| format!("cannot find {}: {error}", root.display()))?;
     let file = std::env::temp_dir().join(format!("xtask-coverage-{}.lcov", std::process::id()));
     let path = file.to_str().ok_or("the folder for temporary files is no text")?;
-    let output = ["--lcov", "--output-path", path];
+    // A process that a test has killed leaves half of what it counted.
+    let output = ["--failure-mode", "all", "--lcov", "--output-path", path];
     match arguments[..] {
         [] => run_with(&[&measured()[..], &output[..]].concat(), &variables)?,
         ["report"] => run_with(&[&["llvm-cov", "report"], &output[..]].concat(), &variables)?,

@@ -21,7 +21,7 @@ cargo xtask COMMAND
 
   test                     every test of the workspace, doc tests included
   servers                  what CI tests on PostgreSQL and etcd, which services up has started
-  ci                       what CI runs: test, servers, sim, then formatting, lints, docs, layers, lean, features
+  ci                       what CI runs: test, servers, sim, crash, then formatting, lints, docs, layers, lean, features
   lint                     what CI runs after the tests
   layers                   fails when a crate depends on one above or beside its floor
   lean                     fails when the facade without features brings an engine, tokio or bincode

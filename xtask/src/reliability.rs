@@ -5,12 +5,7 @@ use crate::{Outcome, take_backend};
 
 /// The durable backends in the process: servers look after their own files.
 const BACKENDS: [&str; 4] = ["fjall", "sled", "redb", "lmdb"];
-/// The servers that all of them are, and the feature of the backend that each needs.
-const SERVERS: [(&str, &str); 3] = [
-    ("postgres", "postgres"),
-    ("etcd", "etcd"),
-    ("patroni", "postgres"),
-];
+const SERVERS: [&str; 3] = ["postgres", "etcd", "patroni"];
 /// Those that `services up` starts without being asked for one.
 const COMMON_SERVERS: usize = 2;
 
@@ -31,17 +26,14 @@ pub(crate) fn chaos(arguments: &[String]) -> Outcome {
     let mut servers = &SERVERS[..COMMON_SERVERS];
     if let Some(at) = rest.iter().position(|argument| *argument == "--backend") {
         let named = rest.get(at + 1).copied().unwrap_or_default();
-        let known = SERVERS.iter().position(|(server, _)| *server == named);
-        let known = known.ok_or_else(|| {
-            let servers = SERVERS.map(|(server, _)| server);
-            format!("chaos is for servers: {}", servers.join(", "))
-        })?;
+        let known = SERVERS.iter().position(|server| *server == named);
+        let known = known.ok_or_else(|| format!("chaos is for servers: {}", SERVERS.join(", ")))?;
         servers = &SERVERS[known..=known];
         rest.drain(at..at + 2);
     }
     servers
         .iter()
-        .try_for_each(|(server, feature)| start("chaos", server, feature, &rest))
+        .try_for_each(|server| start("chaos", server, &rest))
 }
 
 fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
@@ -51,10 +43,19 @@ fn run_backend(command: &str, backend: &str, rest: &[&str]) -> Outcome {
             BACKENDS.join(", ")
         ));
     }
-    start(command, backend, backend, rest)
+    start(command, backend, rest)
 }
 
-fn start(command: &str, backend: &str, feature: &str, rest: &[&str]) -> Outcome {
-    let package = ["run", "--quiet", "-p", "reliability", "--features", feature];
-    cargo::run(&[&package[..], &["--", command, backend], rest].concat())
+fn start(command: &str, backend: &str, rest: &[&str]) -> Outcome {
+    // With the features of the whole workspace it is what the tests have built, and nothing is built twice.
+    cargo::run(&[
+        "build",
+        "--quiet",
+        "--workspace",
+        "--all-features",
+        "--bin",
+        "reliability",
+    ])?;
+    let program = cargo::target_directory()?.join("debug").join("reliability");
+    cargo::run_program(&program, &[&[command, backend], rest].concat())
 }

@@ -238,6 +238,22 @@ mod tests {
     }
 
     #[test]
+    fn feature_of_a_backend_is_its_scheme() {
+        for url in [
+            "memory:",
+            "sled:a",
+            "fjall:a",
+            "redb:a",
+            "lmdb:a",
+            "postgres://h/db",
+            "etcd://h/app",
+        ] {
+            let location = url.parse::<Location>().expect(url);
+            assert_eq!(url.split(':').next(), Some(location.feature()));
+        }
+    }
+
+    #[test]
     fn scheme_is_case_insensitive_and_path_is_not() {
         assert_eq!("MEMORY:".parse(), Ok(Location::Memory));
         assert_eq!("Sled:Data".parse(), sled("Data"));
@@ -298,7 +314,9 @@ mod tests {
     #[test]
     fn memory_takes_nothing_more() {
         for url in ["memory:x", "memory://", "memory: ", "memory:?a=b"] {
-            assert_eq!(url.parse::<Location>(), Err(UrlError::MemoryHasNoPath), "{url}");
+            let error = url.parse::<Location>().expect_err(url);
+            assert_eq!(error, UrlError::MemoryHasNoPath, "{url}");
+            assert!(error.to_string().contains("write memory: and nothing after it"));
         }
     }
 
@@ -324,9 +342,12 @@ mod tests {
 
     #[test]
     fn nul_in_a_path_is_refused() {
-        assert_eq!(
-            "sled:a\0b".parse::<Location>(),
-            Err(UrlError::NulInPath { scheme: "sled" })
+        let error = "sled:a\0b".parse::<Location>().expect_err("a NUL");
+        assert_eq!(error, UrlError::NulInPath { scheme: "sled" });
+        assert!(
+            error
+                .to_string()
+                .contains("the path of the sled URL has a NUL character; remove it")
         );
     }
 

@@ -47,6 +47,31 @@ async fn each_memory_store_is_new() {
     assert!(!one.is_durable());
 }
 
+#[cfg(feature = "fjall")]
+#[tokio::test]
+async fn engine_with_records_of_something_else_is_refused_and_free_again() {
+    use eventstores::Error;
+    use kv_core::{Batch, Durability, KeyValueStore, Outcome};
+
+    let folder = tempfile::tempdir().expect("temp dir");
+    let write = async |value: &'static str| {
+        let store = kv_fjall::Store::open(folder.path()).await.expect("it is free");
+        let before = store.get(b"theirs").await.expect("it reads");
+        let batch = Batch::new().put("theirs", value);
+        let outcome = store.commit(batch, Durability::Durable).await;
+        assert_eq!(outcome.expect("it commits"), Outcome::Applied);
+        store.close().await.expect("it closes");
+        before
+    };
+    assert_eq!(write("1").await, None);
+    let opened = eventstores::connect(&format!("fjall:{}", folder.path().display())).await;
+    let Err(error) = opened else {
+        panic!("records of something else were taken for a store of events");
+    };
+    assert!(matches!(error, Error::CannotOpen { .. }), "{error:?}");
+    assert_eq!(write("2").await.as_deref(), Some(&b"1"[..]));
+}
+
 #[cfg(feature = "etcd")]
 #[path = "../../kv-etcd/tests/common/mod.rs"]
 mod etcd_server;

@@ -255,4 +255,16 @@ mod tests {
         let text = format!("{store:?}");
         assert!(text.contains("entries: 1") && !text.contains("secret"), "{text}");
     }
+
+    #[tokio::test]
+    async fn debug_says_how_much_is_stored_and_never_what() {
+        let store = Store::default();
+        put(&store, Batch::new().put("secret", "value")).await;
+        assert_eq!(format!("{store:?}"), "Store { entries: 1, .. }");
+        let locked = store.entries.write();
+        assert_eq!(format!("{store:?}"), "Store { .. }");
+        drop(locked);
+        store.close().await.expect("it closes");
+        assert_eq!(format!("{store:?}"), "Store { closed: true, .. }");
+    }
 }

@@ -16,7 +16,7 @@ use kv_core::{
     Batch, Bytes, Capabilities, Durability, Error, KeyValueStore, Outcome, Page, Result, Scan, Watch,
 };
 
-use super::engine::Mistakes;
+use super::disk::Mistakes;
 use crate::fault::locked;
 
 /// The first byte of a key, by kind of record (`docs/storage-format.md`).

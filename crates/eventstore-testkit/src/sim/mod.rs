@@ -44,6 +44,7 @@ mod checks;
 mod client;
 mod clock;
 mod consumers;
+mod disk;
 mod engine;
 mod followers;
 mod life;
@@ -56,7 +57,7 @@ mod world;
 use std::fmt;
 
 pub use bugs::Bug;
-pub use engine::Faults;
+pub use disk::Faults;
 use plan::Plan;
 
 /// What came of a run.

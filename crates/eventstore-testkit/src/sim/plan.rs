@@ -4,7 +4,7 @@ use eventstore_abstractions::Deletion;
 use fastrand::Rng;
 
 use super::bugs::Bug;
-use super::engine::Faults;
+use super::disk::Faults;
 
 /// Streams: those before [`RETAINED`] keep all their events.
 pub(super) const STREAMS: usize = 5;

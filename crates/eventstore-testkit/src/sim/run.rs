@@ -15,7 +15,7 @@ use super::Report;
 use super::bugs::Buggy;
 use super::client::{Client, can_be, kind};
 use super::clock::SimClock;
-use super::engine::Disk;
+use super::disk::Disk;
 use super::followers::{Following, is_reported};
 use super::plan::{Epoch, Plan, STREAMS};
 use super::trace::Trace;
