@@ -253,3 +253,26 @@ impl EventStore for SessionStore {
             .map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eventstore_abstractions::EventStoreProvider;
+
+    use super::*;
+    use crate::Provider;
+
+    #[tokio::test]
+    async fn session_knows_what_it_was_opened_on() {
+        let engine = Arc::new(kv_memory::Store::new());
+        let provider = Provider::open(engine, Settings::default())
+            .await
+            .expect("it opens");
+        let database = Database::new("other").expect("valid");
+        let stream = StreamId::new("case", "a").expect("valid");
+        let session = provider
+            .open_with(&database, &stream, OpenOptions::default())
+            .await
+            .expect("nobody holds it");
+        assert_eq!((session.database(), session.stream()), (&database, &stream));
+    }
+}

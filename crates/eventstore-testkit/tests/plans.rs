@@ -1,14 +1,16 @@
 //! Requests that wait for one commit share the next: each is decided on what those before it lead to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use eventstore_abstractions::{
-    Appended, ContentType, Error, EventLogExt, EventMessage, EventStoreProviderExt, ExpectedVersion,
-    IdempotencyId, MessageId, Payload, Result, Settings, StreamId, Version,
+    Appended, ContentType, Error, EventLog, EventLogExt, EventMessage, EventStoreProviderExt,
+    ExpectedVersion, IdempotencyId, MessageId, Payload, Result, Settings, StreamId, Version,
 };
 use eventstore_kv::{Options, Provider};
 use eventstore_testkit::fault::{FaultStore, Moment};
-use kv_core::KeyValueStore;
+use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Scan};
 use tokio::task::{JoinHandle, yield_now};
 use uuid::Uuid;
 
@@ -118,4 +120,79 @@ async fn id_of_what_waits_is_refused_with_other_content() {
         panic!("{told:?}")
     };
     assert_eq!((first.version, *used), (version, version));
+}
+
+async fn open(engine: Arc<FaultStore>) -> Arc<dyn EventLog> {
+    let options = Options::default().single_threaded();
+    let provider = Provider::open_with(engine, Settings::default(), options).await;
+    provider.expect("it opens").default_log()
+}
+
+#[tokio::test]
+async fn read_that_fails_is_told_and_not_tried_again() {
+    let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
+    let log = open(Arc::clone(&engine)).await;
+    engine.fail_next_read(kv_core::Error::unavailable("it cannot be read now", "a fault"));
+    let append = async || {
+        log.append(&stream(), ExpectedVersion::NoStream, [event("1")])
+            .await
+    };
+    let refused = append().await;
+    assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+    assert_eq!(append().await.expect("it is appended").version.get(), 1);
+}
+
+/// An engine in memory to which somebody else is always first, once it is told so.
+#[derive(Debug)]
+struct Losing {
+    store: kv_memory::Store,
+    loses: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl KeyValueStore for Losing {
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
+    }
+
+    async fn get(&self, key: &[u8]) -> kv_core::Result<Option<Bytes>> {
+        self.store.get(key).await
+    }
+
+    async fn scan(&self, scan: Scan) -> kv_core::Result<Page> {
+        self.store.scan(scan).await
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> kv_core::Result<Outcome> {
+        if self.loses.load(Ordering::SeqCst) {
+            return Ok(Outcome::ConditionFailed { condition: 0 });
+        }
+        self.store.commit(batch, durability).await
+    }
+
+    async fn close(&self) -> kv_core::Result<()> {
+        self.store.close().await
+    }
+}
+
+#[tokio::test]
+async fn commit_that_always_loses_is_given_up() {
+    let loses = Arc::new(AtomicBool::new(false));
+    let losing = Losing {
+        store: kv_memory::Store::new(),
+        loses: Arc::clone(&loses),
+    };
+    let engine = FaultStore::new(Arc::new(losing));
+    let log = open(Arc::clone(&engine)).await;
+    let append = async || log.append(&stream(), ExpectedVersion::Any, [event("1")]).await;
+    // It is tried as often each time.
+    for _ in 0..2 {
+        loses.store(true, Ordering::SeqCst);
+        let before = engine.commits();
+        let refused = append().await;
+        assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
+        assert_eq!(engine.commits() - before, 64);
+        loses.store(false, Ordering::SeqCst);
+        append().await.expect("it is appended");
+    }
 }

@@ -325,6 +325,15 @@ mod tests {
     }
 
     #[test]
+    fn page_that_was_cut_goes_on_behind_its_last_key() {
+        let mut page = PageBuilder::new(Scan::prefix("k"));
+        assert!(page.push("k1", "a"));
+        page.cut();
+        let page = page.finish();
+        assert_eq!(page.next.expect("more follows").start.as_ref(), b"k1\0");
+    }
+
+    #[test]
     fn reverse_page_continues_below_its_last_key() {
         let mut page = PageBuilder::new(Scan::prefix("k").reverse().max_items(1));
         assert!(!page.push("k2", ""));

@@ -71,3 +71,30 @@ impl Drop for Doubt<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Named {
+        let database = Database::new(name).expect("valid");
+        (Bytes::copy_from_slice(name.as_bytes()), database)
+    }
+
+    #[test]
+    fn database_is_in_doubt_until_a_commit_to_it_ends_well() {
+        let doubts = Doubts::default();
+        doubts.begin(vec![named("a")]).clear();
+        assert!(!doubts.is_any() && doubts.all().is_empty());
+        for name in ["a", "b", "a"] {
+            drop(doubts.begin(vec![named(name)]));
+        }
+        assert!(doubts.is_any());
+        assert_eq!(doubts.all(), [named("a"), named("b")]);
+        doubts.begin(vec![named("a"), named("c")]).clear();
+        assert!(doubts.is_any(), "of the other one nothing is known");
+        assert_eq!(doubts.all(), [named("b")]);
+        doubts.begin(vec![named("b")]).clear();
+        assert!(!doubts.is_any() && doubts.all().is_empty());
+    }
+}

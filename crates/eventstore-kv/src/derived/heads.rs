@@ -111,6 +111,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_before_heads_were_written_is_not_remembered_after_it() {
+        let mut heads = StoredHeads::new(10);
+        let before = heads.writes();
+        heads.begin([&KEY].into_iter());
+        heads.end();
+        heads.remember(&KEY, &value("old"), before);
+        assert_eq!(heads.get(&KEY), None);
+    }
+
+    #[test]
     fn so_many_are_kept() {
         let mut heads = StoredHeads::new(2);
         for key in ["a", "b", "c"] {

@@ -321,3 +321,6 @@ impl Derived {
         RECORD_BYTES + self.key.len() + self.value.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

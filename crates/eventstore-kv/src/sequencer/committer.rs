@@ -231,3 +231,76 @@ async fn commit(engine: &Engine, (batch, derivations, durability): Changes) -> k
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use eventstore_abstractions::Indexes;
+
+    use super::*;
+    use crate::sequencer::plan::Limits;
+
+    fn limits() -> Limits {
+        Limits {
+            durable_leases: false,
+            record_bytes: 1 << 20,
+            indexes: Indexes::default(),
+            requires_heads: false,
+            defers: false,
+        }
+    }
+
+    /// A committer whose thread has not been started: what it would do is done by the test.
+    fn committer() -> Committer {
+        let engine: Arc<dyn kv_core::KeyValueStore> = Arc::new(kv_memory::Store::new());
+        Committer::new(Engine::Direct(engine))
+    }
+
+    fn land(committer: &Committer, outcome: kv_core::Result<Outcome>) {
+        let (flight, _) = Flight::of(Group::new(limits()));
+        committer.shared.land(flight.landed(outcome));
+    }
+
+    fn is_stopped(committer: &Committer) -> bool {
+        committer.shared.slot.lock().is_stopped
+    }
+
+    #[test]
+    fn nothing_takes_off_behind_a_commit_that_did_not_end_well() {
+        let failures: [fn() -> kv_core::Result<Outcome>; 3] = [
+            || Ok(Outcome::ConditionFailed { condition: 0 }),
+            || Err(Error::unavailable("it cannot be written now", "a fault")),
+            || Err(Error::outcome_unknown("no answer", "a fault")),
+        ];
+        for failure in failures {
+            let committer = committer();
+            land(&committer, Ok(Outcome::Applied));
+            assert!(!is_stopped(&committer));
+            land(&committer, failure());
+            assert!(is_stopped(&committer));
+            // One that ends well behind it changes nothing: what was planned on top of the other is still there.
+            land(&committer, Ok(Outcome::Applied));
+            assert!(is_stopped(&committer));
+            committer.resume();
+            assert!(!is_stopped(&committer));
+            let (landed, flying, left) = committer.take();
+            assert_eq!(landed.len(), 3);
+            assert!(flying.is_none() && left.is_none());
+        }
+    }
+
+    #[test]
+    fn group_flies_from_its_take_off_until_it_lands() {
+        let committer = committer();
+        committer.shared.slot.lock().ready = Some(Group::new(limits()));
+        let (flight, _) = committer.shared.take_off().expect("there is a group");
+        let (landed, flying, left) = committer.take();
+        assert!(landed.is_empty() && flying.is_some() && left.is_none());
+        committer.shared.land(flight.landed(Ok(Outcome::Applied)));
+        let (landed, flying, _) = committer.take();
+        assert_eq!(landed.len(), 1);
+        assert!(flying.is_none());
+        let shared = Arc::clone(&committer.shared);
+        drop(committer);
+        assert!(shared.take_off().is_none(), "nothing more comes");
+    }
+}

@@ -421,3 +421,6 @@ async fn stream_state(
         .transpose()?;
     Ok(StreamState { head, lease })
 }
+
+#[cfg(test)]
+mod tests;

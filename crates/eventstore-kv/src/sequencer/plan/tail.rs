@@ -215,3 +215,6 @@ impl Records<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
