@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use eventstore_abstractions::{
-    ContentType, EventLog, EventLogExt, EventMessage, EventStoreProviderExt, ExpectedVersion, IdempotencyId,
-    Payload, Settings, StreamId,
+    ContentType, Database, EventLog, EventLogExt, EventMessage, EventStoreProvider, EventStoreProviderExt,
+    ExpectedVersion, IdempotencyId, Payload, Settings, StreamId,
 };
 use eventstore_testkit::fault::FaultStore;
 use kv_core::{Error, KeyValueStore, Outcome};
@@ -15,10 +15,14 @@ fn event(text: &str) -> EventMessage {
 }
 
 async fn open(engine: &Arc<FaultStore>) -> Arc<dyn EventLog> {
+    open_provider(engine).await.default_log()
+}
+
+async fn open_provider(engine: &Arc<FaultStore>) -> Arc<dyn EventStoreProvider> {
     let options = eventstore_kv::Options::default().single_threaded();
     let engine = Arc::clone(engine) as Arc<dyn KeyValueStore>;
     let provider = eventstore_kv::Provider::open_with(engine, Settings::default(), options).await;
-    provider.expect("it opens").default_log()
+    Arc::new(provider.expect("it opens"))
 }
 
 fn stream() -> StreamId {
@@ -71,4 +75,43 @@ async fn stream_that_was_read_while_its_database_was_not_is_read_again() {
     let appended = log.append(&stream, ExpectedVersion::Any, [event("second")]).await;
     let appended = appended.expect("it is appended");
     assert_eq!((appended.version.get(), appended.position.get()), (2, 2));
+}
+
+/// An answer that writes nothing is true of one moment: as long as a commit to its database may still land, the head is
+/// compared once more, whatever other databases do meanwhile.
+#[tokio::test]
+async fn conflict_is_compared_with_the_head_until_nothing_is_in_doubt() {
+    let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
+    let (provider, stream) = (open_provider(&engine).await, stream());
+    let other = provider.log(&Database::new("other").expect("a valid name"));
+    let log = provider.default_log();
+    let append = async |log: &Arc<dyn EventLog>| {
+        let appended = log.append(&stream, ExpectedVersion::Any, [event("it")]).await;
+        appended.expect("it is appended");
+    };
+    let commits_of_a_conflict = async || {
+        let before = engine.commits();
+        let refused = log
+            .append(&stream, ExpectedVersion::NoStream, [event("never")])
+            .await;
+        assert!(matches!(
+            refused,
+            Err(eventstore_abstractions::Error::StoreVersionMismatch { .. })
+        ));
+        engine.commits() - before
+    };
+    append(&log).await;
+    assert_eq!(commits_of_a_conflict().await, 0);
+
+    let straggler = engine.detach_next_commit(Error::outcome_unknown("no answer", "time-out"));
+    let tried = log.append(&stream, ExpectedVersion::Any, [event("late")]).await;
+    assert!(tried.is_err_and(|error| error.outcome_unknown()));
+    append(&other).await;
+    assert_eq!(commits_of_a_conflict().await, 1);
+
+    // A commit that lands leaves none before it that still could.
+    append(&log).await;
+    assert_eq!(commits_of_a_conflict().await, 0);
+    let late = straggler.land().await.expect("it is told");
+    assert!(matches!(late, Outcome::ConditionFailed { .. }));
 }

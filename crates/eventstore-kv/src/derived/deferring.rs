@@ -359,40 +359,4 @@ fn put_settled(batch: Batch, database: &Database, position: u64) -> Batch {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use eventstore_abstractions::StreamId;
-
-    use super::*;
-
-    /// The key of a stream's head.
-    fn head() -> Bytes {
-        let stream = StreamId::new("case", "a").expect("valid");
-        keys::stream_head(&Database::default(), &stream)
-    }
-
-    async fn write(deferring: &Deferring<Arc<dyn KeyValueStore>>, key: Bytes, value: &'static str) {
-        let written = deferring.commit_straight(Batch::new().put(key, value), Durability::Buffered);
-        assert_eq!(written.await.expect("it is written"), Outcome::Applied);
-    }
-
-    #[tokio::test]
-    async fn head_that_is_written_straight_to_the_engine_is_read_and_remembered_anew() {
-        let engine: Arc<dyn KeyValueStore> = Arc::new(kv_memory::Store::new());
-        let deferring = Deferring::open(engine, 1 << 20, 10).await.expect("it opens");
-        let remembered = || deferring.pending.read().stored.get(&head()).cloned();
-        for value in ["1", "2"] {
-            write(&deferring, head(), value).await;
-            assert_eq!(remembered(), None);
-            assert_eq!(
-                deferring.get(&head()).await.expect("it is read"),
-                Some(value.into())
-            );
-            assert_eq!(remembered(), Some(value.into()));
-        }
-        // What is no head changes nothing of that.
-        write(&deferring, keys::database_head(&Database::default()), "3").await;
-        assert_eq!(remembered(), Some("2".into()));
-    }
-}
+mod tests;
