@@ -16,6 +16,7 @@ use kv_core::{Batch, Bytes, Capabilities, Durability, Entry, KeyValueStore, Outc
 const STREAM_HEAD: u8 = 0x12;
 const RUN: u8 = 0x13;
 const SETTLED: u8 = 0x1c;
+const DATABASE_HEAD: u8 = 0x10;
 
 /// An engine in memory that says that it keeps everything, which it does as long as the test holds it.
 #[derive(Debug)]
@@ -206,6 +207,31 @@ async fn store_that_has_lost_where_it_is_settled_is_refused() {
         refused.contains("the settled position of database") && refused.contains("is missing"),
         "{refused}"
     );
+}
+
+#[tokio::test]
+async fn damaged_or_lost_head_of_a_database_hides_no_stream() {
+    for is_lost in [false, true] {
+        let engine = engine();
+        let (provider, log) = open(&engine).await;
+        for text in ["1", "2", "3"] {
+            append(&*log, "a", &[text]).await;
+        }
+        drop((provider, log));
+        let head = &stored(&engine, DATABASE_HEAD).await[0].key;
+        if is_lost {
+            engine.remove(head).await.expect("it is lost");
+        } else {
+            let damaged = engine.edit(head, |value| value[1] ^= 1).await;
+            damaged.expect("it is damaged");
+        }
+        let (_provider, log) = open(&engine).await;
+        assert_eq!(texts(&*log, "a").await, ["1", "2", "3"]);
+        let head = log.head().await;
+        assert!(matches!(head, Err(Error::Corrupt { .. })), "{head:?}");
+        let refused = log.append(&stream("a"), ExpectedVersion::Any, [event("4")]).await;
+        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+    }
 }
 
 #[tokio::test]
