@@ -221,6 +221,7 @@ macro_rules! __provider_tests {
             use super::*;
 
             // One function for all tests: with a closure in each of them they would take minutes to compile.
+            #[cfg(test)]
             fn fresh() -> impl $crate::provider::ProviderHarness {
                 $harness
             }
