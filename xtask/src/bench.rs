@@ -10,7 +10,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     {
         return compare(rest);
     }
-    let (backend, rest) = take_backend(arguments)?;
+    let (backend, rest) = take_backend(arguments, &BACKENDS)?;
     let features = backend.map_or_else(|| BACKENDS.join(","), str::to_owned);
     let mut command = vec![
         "bench",

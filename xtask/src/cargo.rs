@@ -33,6 +33,13 @@ pub(crate) fn run_program(program: &Path, arguments: &[&str]) -> Outcome {
     shown(&program.display().to_string(), arguments, command)
 }
 
+/// Builds a program of the workspace and runs it. With the features of the whole workspace it is what the tests have built, and
+/// nothing is built twice.
+pub(crate) fn run_binary(name: &str, arguments: &[&str]) -> Outcome {
+    run(&["build", "--quiet", "--workspace", "--all-features", "--bin", name])?;
+    run_program(&target_directory()?.join("debug").join(name), arguments)
+}
+
 fn shown(name: &str, arguments: &[&str], mut command: Command) -> Outcome {
     let shown = format!("{name} {}", arguments.join(" "));
     eprintln!("> {shown}");

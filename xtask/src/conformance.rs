@@ -24,7 +24,7 @@ fn run_backend(backend: &str) -> Outcome {
 }
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
-    let (backend, rest) = take_backend(arguments)?;
+    let (backend, rest) = take_backend(arguments, &BACKENDS)?;
     if let Some(unknown) = rest.first() {
         return Err(format!(
             "conformance knows no argument {unknown}; use --backend X or nothing"

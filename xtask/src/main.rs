@@ -84,18 +84,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes `--backend X` out of `arguments`: the backend, if one is named, and what is left.
-fn take_backend(arguments: &[String]) -> Result<(Option<&str>, Vec<&str>), String> {
+/// Takes `--backend X` out of `arguments`: the backend, if one of `known` is named, and what is left.
+fn take_backend<'a>(
+    arguments: &'a [String],
+    known: &[&str],
+) -> Result<(Option<&'a str>, Vec<&'a str>), String> {
     let mut rest: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let Some(at) = rest.iter().position(|argument| *argument == "--backend") else {
         return Ok((None, rest));
     };
-    let known = BACKENDS.join(", ");
+    let names = known.join(", ");
     let Some(&backend) = rest.get(at + 1) else {
-        return Err(format!("--backend needs a name; use one of {known}"));
+        return Err(format!("--backend needs a name; use one of {names}"));
     };
-    if !BACKENDS.contains(&backend) {
-        return Err(format!("there is no backend {backend}; use one of {known}"));
+    if !known.contains(&backend) {
+        return Err(format!(
+            "there is no backend {backend} for this; use one of {names}"
+        ));
     }
     rest.drain(at..at + 2);
     Ok((Some(backend), rest))
@@ -107,7 +112,7 @@ mod tests {
 
     fn taken(arguments: &[&str]) -> Result<(Option<String>, Vec<String>), String> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let (backend, rest) = take_backend(&arguments)?;
+        let (backend, rest) = take_backend(&arguments, &BACKENDS)?;
         Ok((
             backend.map(str::to_owned),
             rest.into_iter().map(str::to_owned).collect(),

@@ -13,10 +13,10 @@ use eventstore_testkit::clock::ManualClock;
 use eventstore_testkit::fault::{FaultStore, Moment};
 use kv_core::{Batch, Bytes, Capabilities, Durability, Entry, KeyValueStore, Outcome, Page, Scan};
 
+const DATABASE_HEAD: u8 = 0x10;
 const STREAM_HEAD: u8 = 0x12;
 const RUN: u8 = 0x13;
 const SETTLED: u8 = 0x1c;
-const DATABASE_HEAD: u8 = 0x10;
 
 /// An engine in memory that says that it keeps everything, which it does as long as the test holds it.
 #[derive(Debug)]

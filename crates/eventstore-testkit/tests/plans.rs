@@ -37,14 +37,17 @@ fn stream() -> StreamId {
     StreamId::new("case", "a").expect("a valid name")
 }
 
+async fn open(engine: Arc<FaultStore>) -> Arc<dyn EventLog> {
+    let options = Options::default().single_threaded();
+    let provider = Provider::open_with(engine, Settings::default(), options).await;
+    provider.expect("it opens").default_log()
+}
+
 /// Queues a task for each append, has them decided while a commit before them waits, and gives what each was told, how
 /// many commits they took, and the version of the stream then.
 async fn together(appends: Vec<Vec<EventMessage>>) -> (Vec<Result<Appended>>, u64, Version) {
     let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
-    let options = Options::default().single_threaded();
-    let store = Arc::clone(&engine) as Arc<dyn KeyValueStore>;
-    let provider = Provider::open_with(store, Settings::default(), options).await;
-    let log = provider.expect("it opens").default_log();
+    let log = open(Arc::clone(&engine)).await;
     let append = |events: Vec<EventMessage>| -> JoinHandle<Result<Appended>> {
         let log = Arc::clone(&log);
         tokio::spawn(async move { log.append(&stream(), ExpectedVersion::Any, events).await })
@@ -120,12 +123,6 @@ async fn id_of_what_waits_is_refused_with_other_content() {
         panic!("{told:?}")
     };
     assert_eq!((first.version, *used), (version, version));
-}
-
-async fn open(engine: Arc<FaultStore>) -> Arc<dyn EventLog> {
-    let options = Options::default().single_threaded();
-    let provider = Provider::open_with(engine, Settings::default(), options).await;
-    provider.expect("it opens").default_log()
 }
 
 #[tokio::test]

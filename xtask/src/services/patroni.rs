@@ -37,7 +37,8 @@ const NODES: [Node; 3] = [
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A node is given up soonest: Patroni takes no less than 20 s for `ttl`.
+/// Everything but places and names, which follow in the last section. A node is given up after `ttl`, for which Patroni takes
+/// no less than 20 s.
 const SETTINGS: &str = "\
 scope: eventstores
 bootstrap:
@@ -101,22 +102,15 @@ impl Node {
         Some(ours.file_name()?.to_str()?.to_owned())
     }
 
-    /// Everything that differs from node to node.
     fn settings(&self, folder: &Path, programs: &Path) -> String {
         let hosts = etcd::SERVICE.url.trim_start_matches("etcd://");
         let (name, port, patroni) = (self.name(), self.port, self.patroni);
         let (data, programs) = (self.data(folder), programs.display());
         let data = data.display();
-        let nodes = SETTINGS.replace(
-            "postgresql:\n  pg_hba",
-            &format!(
-                "postgresql:\n  listen: 127.0.0.1:{port}\n  connect_address: 127.0.0.1:{port}\n  data_dir: {data}\n  \
-                 bin_dir: {programs}\n  pg_hba"
-            ),
-        );
         format!(
             "name: {name}\nrestapi: {{listen: '127.0.0.1:{patroni}', connect_address: '127.0.0.1:{patroni}'}}\n\
-             etcd3: {{hosts: '{hosts}'}}\n{nodes}"
+             etcd3: {{hosts: '{hosts}'}}\n{SETTINGS}  listen: 127.0.0.1:{port}\n  connect_address: 127.0.0.1:{port}\n  \
+             data_dir: {data}\n  bin_dir: {programs}\n"
         )
     }
 

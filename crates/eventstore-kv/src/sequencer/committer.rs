@@ -234,20 +234,8 @@ async fn commit(engine: &Engine, (batch, derivations, durability): Changes) -> k
 
 #[cfg(test)]
 mod tests {
-    use eventstore_abstractions::Indexes;
-
     use super::*;
-    use crate::sequencer::plan::Limits;
-
-    fn limits() -> Limits {
-        Limits {
-            durable_leases: false,
-            record_bytes: 1 << 20,
-            indexes: Indexes::default(),
-            requires_heads: false,
-            defers: false,
-        }
-    }
+    use crate::sequencer::plan::tests::limits;
 
     /// A committer whose thread has not been started: what it would do is done by the test.
     fn committer() -> Committer {

@@ -1,8 +1,7 @@
 use std::sync::Arc;
 
 use eventstore_abstractions::{
-    ContentType, Durability, EventMessage, ExpectedVersion, IdempotencyId, Indexes, MessageId, Payload,
-    StreamId,
+    ContentType, Durability, EventMessage, ExpectedVersion, IdempotencyId, MessageId, Payload, StreamId,
 };
 use kv_core::KeyValueStore;
 use tokio::sync::oneshot;
@@ -14,17 +13,7 @@ use crate::hold::Writer;
 use crate::limits::Cost;
 use crate::options::Options;
 use crate::sequencer::Append;
-use crate::sequencer::plan::Limits;
-
-fn limits() -> Limits {
-    Limits {
-        durable_leases: false,
-        record_bytes: 16 << 20,
-        indexes: Indexes::default(),
-        requires_heads: false,
-        defers: false,
-    }
-}
+use crate::sequencer::plan::tests::limits;
 
 fn event(id: MessageId) -> EventMessage {
     let payload = Payload::new(ContentType::OCTET_STREAM, vec![7]);

@@ -9,7 +9,7 @@ mod multi;
 mod snapshots;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::HashMap;
 
