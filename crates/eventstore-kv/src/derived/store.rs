@@ -1,4 +1,5 @@
-//! Both as one engine: what is pending stands before what is stored.
+//! Both as one engine: what is pending stands before what is stored. It has no watch: nobody else writes to an
+//! engine of which something is put off.
 
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kv_core::{
     Batch, Capabilities, Direction, Durability, Entry, KeyValueStore, Outcome, Page, PageBuilder, Result,
-    Scan, Watch,
+    Scan,
 };
 
 use super::deferring::Deferring;
@@ -95,10 +96,6 @@ impl KeyValueStore for Deferring<Arc<dyn KeyValueStore>> {
             self.settle().await?;
         }
         self.commit_straight(batch, durability).await
-    }
-
-    async fn watch(&self) -> Result<Option<Box<dyn Watch>>> {
-        self.engine.watch().await
     }
 
     async fn close(&self) -> Result<()> {
