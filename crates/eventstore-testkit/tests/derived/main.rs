@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventstore_abstractions::{
     AppendOptions, ContentType, Deletion, Error, EventLog, EventLogExt, EventMessage, EventStoreProvider,
-    EventStoreProviderExt, ExpectedVersion, Payload, ReadOptions, Retention, Settings, StreamId, Version,
+    EventStoreProviderExt, ExpectedVersion, MultiAppend, Payload, ReadOptions, Retention, Settings, StreamId,
+    Version,
 };
 use eventstore_kv::{Options, Provider};
 use eventstore_testkit::clock::ManualClock;
@@ -17,6 +18,7 @@ use eventstore_testkit::fault::{FaultStore, Moment};
 use kv_core::{Batch, Bytes, Capabilities, Durability, Entry, KeyValueStore, Outcome, Page, Scan};
 
 const DATABASE_HEAD: u8 = 0x10;
+const LOG_BLOCK: u8 = 0x11;
 const STREAM_HEAD: u8 = 0x12;
 const RUN: u8 = 0x13;
 const SETTLED: u8 = 0x1c;

@@ -93,20 +93,44 @@ async fn damaged_or_lost_head_of_a_database_hides_no_stream() {
 
 #[tokio::test]
 async fn log_that_has_lost_a_block_which_is_not_settled_is_refused() {
+    // Also the newest one: the head of the database says where the log ends.
+    for lost in [2, 3] {
+        let engine = engine();
+        let (provider, log) = open(&engine).await;
+        for text in ["1", "2", "3"] {
+            append(&*log, "a", &[text]).await;
+        }
+        drop((provider, log));
+        let blocks = stored(&engine, LOG_BLOCK).await;
+        engine.remove(&blocks[lost - 1].key).await.expect("it is lost");
+        let refused = try_open(&engine, 1 << 20)
+            .await
+            .expect_err("an event would be lost")
+            .to_string();
+        assert!(
+            refused.contains(&format!("position {lost}")) && refused.contains("is missing"),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn streams_of_one_commit_are_derived_apart() {
     let engine = engine();
     let (provider, log) = open(&engine).await;
-    for text in ["1", "2", "3"] {
-        append(&*log, "a", &[text]).await;
-    }
+    append(&*log, "c", &["1"]).await;
+    let both = MultiAppend::new()
+        .to(
+            &stream("a"),
+            ExpectedVersion::NoStream,
+            [event("a1"), event("a2")],
+        )
+        .to(&stream("b"), ExpectedVersion::NoStream, [event("b1")]);
+    log.append_all(both).await.expect("it is appended");
     drop((provider, log));
-    let blocks = stored(&engine, 0x11).await;
-    engine.remove(&blocks[1].key).await.expect("it is lost");
-    let refused = try_open(&engine, 1 << 20)
-        .await
-        .expect_err("an event would be lost")
-        .to_string();
-    assert!(
-        refused.contains("position 2") && refused.contains("is missing"),
-        "{refused}"
-    );
+    let (_provider, log) = open(&engine).await;
+    assert_eq!(texts(&*log, "a").await, ["a1", "a2"]);
+    assert_eq!(texts(&*log, "b").await, ["b1"]);
+    assert_eq!(append(&*log, "a", &["a3"]).await, 3);
+    assert_eq!(append(&*log, "b", &["b2"]).await, 2);
 }
