@@ -223,6 +223,24 @@ async fn process_without_rivals_writes_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn commit_of_another_process_that_has_ended_makes_none_lose() {
+    let store = Arc::new(kv_memory::Store::new());
+    let engines = [1, 2].map(|away_ms| Far::new(&store, away_ms));
+    let (mut processes, stream) = (Vec::new(), stream(0, 0));
+    for engine in &engines {
+        processes.push((engine, engine.open().await));
+    }
+    for number in 0..20 {
+        for (engine, provider) in &processes {
+            let (before, log) = (engine.commits(), provider.default_log());
+            let appended = log.append(&stream, ExpectedVersion::Any, [event(number)]).await;
+            appended.expect("it is appended");
+            assert_eq!(engine.commits() - before, 1, "append {number}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn database_without_rivals_does_not_wait_for_the_turn_of_another() {
     let store = Arc::new(kv_memory::Store::new());
     let (mut writing, mut providers) = (Writing::new(), Vec::new());
