@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use eventstore_abstractions::{BoxError, Clock, Position, Query, RecordedEvent};
+use eventstore_abstractions::{BoxError, Clock, EventLog, Position, Query, RecordedEvent};
 use eventstore_domain::Running;
 use eventstore_domain::consumer::{
     Begin, Consumer, ConsumerName, ConsumerOptions, Handler, Parked, RetryPolicy, WhenHeld, handler_fn,
@@ -506,6 +506,55 @@ async fn what_comes_during_a_replay_is_replayed_behind_it() {
     no_lag(&consumer).await;
     assert_eq!(recorder.versions("a"), [4]);
     worker.stop().await.expect("it stops");
+}
+
+/// A consumer whose first event is parked, and which waits before it parks the second behind it. It takes partitions so
+/// often.
+async fn parking_behind(
+    log: &Arc<dyn EventLog>,
+    balance: Duration,
+    recorder: &Arc<Recorder>,
+) -> (Consumer, Running, Arc<Held>) {
+    let clock = TokioClock::new();
+    // The only changes that require the lease and the event that is parked already.
+    let (held_log, held) = Faulty::holding(log, |changes| {
+        (changes.requirements.len(), changes.writes.len()) == (2, 2)
+    });
+    let one = at_once(options(&clock).partitions(1).balance(balance), 1);
+    let consumer = consumer(&held_log, one).await;
+    recorder.fail("a", 1, 1);
+    append(&**log, "a", 2).await;
+    let worker = consumer.start(recorder.clone());
+    held.came().await;
+    (consumer, worker, held)
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_is_handled_at_once_when_what_it_is_parked_behind_goes() {
+    let (log, recorder) = (log().await, Recorder::new());
+    // Longer than this test waits: the partition stays with the work that has it.
+    let (consumer, worker, held) = parking_behind(&log, Duration::from_secs(1_000_000), &recorder).await;
+    assert_eq!(consumer.discard(&Parked::All).await.expect("discarded"), 1);
+    held.let_go();
+    until("the second is handled", || async {
+        recorder.versions("a") == [2]
+    })
+    .await;
+    worker.stop().await.expect("it stops");
+    assert_eq!(parked_versions(&consumer, &Parked::All).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn worker_that_loses_its_lease_while_it_parks_hands_out_nothing_more() {
+    let (log, recorder) = (log().await, Recorder::new());
+    let (consumer, worker, held) = parking_behind(&log, Duration::from_secs(1), &recorder).await;
+    // Nothing is parked then: the second event could be handed out, before the first.
+    let reset = consumer.reset(Begin::Start, WhenHeld::TakeOver).await;
+    reset.expect("reset");
+    held.let_go();
+    no_lag(&consumer).await;
+    worker.stop().await.expect("it stops");
+    assert_eq!(recorder.versions("a"), [1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use eventstore_abstractions::*;
 use futures_core::Stream;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// How a commit of a namespace fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,16 +31,70 @@ pub(crate) struct Faulty {
     plan: Arc<Plan>,
     removed: Vec<u64>,
     slow: Option<Arc<Mutex<fastrand::Rng>>>,
+    held: Option<Arc<Held>>,
+}
+
+/// A commit that waits until it is let go: the first that is one of those that are meant.
+pub(crate) struct Held {
+    means: fn(&Changes) -> bool,
+    has_come: AtomicBool,
+    came: Notify,
+    goes_on: Notify,
+}
+
+impl Held {
+    /// Waits until the commit has come.
+    pub(crate) async fn came(&self) {
+        self.came.notified().await;
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.goes_on.notify_one();
+    }
+
+    async fn pass(&self, changes: &Changes) {
+        if (self.means)(changes) && !self.has_come.swap(true, Ordering::SeqCst) {
+            self.came.notify_one();
+            self.goes_on.notified().await;
+        }
+    }
 }
 
 impl Faulty {
-    /// A log whose namespaces take their time for a commit, now more and now less.
-    pub(crate) fn slow(log: &Arc<dyn EventLog>, seed: u64) -> Arc<dyn EventLog> {
-        Arc::new(Self {
+    /// A log one of whose commits, the first that `means` is true of, is held until it is let go.
+    pub(crate) fn holding(
+        log: &Arc<dyn EventLog>,
+        means: fn(&Changes) -> bool,
+    ) -> (Arc<dyn EventLog>, Arc<Held>) {
+        let held = Arc::new(Held {
+            means,
+            has_come: AtomicBool::new(false),
+            came: Notify::new(),
+            goes_on: Notify::new(),
+        });
+        let log = Arc::new(Self {
+            held: Some(Arc::clone(&held)),
+            ..Self::right(log)
+        });
+        (log, held)
+    }
+
+    /// One without a fault.
+    fn right(log: &Arc<dyn EventLog>) -> Self {
+        Self {
             log: Arc::clone(log),
             plan: Arc::new(|_| None),
             removed: Vec::new(),
+            slow: None,
+            held: None,
+        }
+    }
+
+    /// A log whose namespaces take their time for a commit, now more and now less.
+    pub(crate) fn slow(log: &Arc<dyn EventLog>, seed: u64) -> Arc<dyn EventLog> {
+        Arc::new(Self {
             slow: Some(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed)))),
+            ..Self::right(log)
         })
     }
 
@@ -48,10 +104,8 @@ impl Faulty {
         positions: impl IntoIterator<Item = u64>,
     ) -> Arc<dyn EventLog> {
         Arc::new(Self {
-            log: Arc::clone(log),
-            plan: Arc::new(|_| None),
             removed: positions.into_iter().collect(),
-            slow: None,
+            ..Self::right(log)
         })
     }
 
@@ -60,10 +114,8 @@ impl Faulty {
         plan: impl Fn(&Changes) -> Option<Fault> + Send + Sync + 'static,
     ) -> Arc<dyn EventLog> {
         Arc::new(Self {
-            log: Arc::clone(log),
             plan: Arc::new(plan),
-            removed: Vec::new(),
-            slow: None,
+            ..Self::right(log)
         })
     }
 }
@@ -141,6 +193,7 @@ impl EventLog for Faulty {
             namespace: self.log.namespace(name),
             plan: Arc::clone(&self.plan),
             slow: self.slow.clone(),
+            held: self.held.clone(),
         })
     }
 }
@@ -169,6 +222,7 @@ struct FaultyNamespace {
     namespace: Arc<dyn Namespace>,
     plan: Arc<Plan>,
     slow: Option<Arc<Mutex<fastrand::Rng>>>,
+    held: Option<Arc<Held>>,
 }
 
 impl fmt::Debug for FaultyNamespace {
@@ -202,6 +256,9 @@ impl Namespace for FaultyNamespace {
         let yields = self.slow.as_ref().map_or(0, |random| random.lock().u32(..20));
         for _ in 0..yields {
             tokio::task::yield_now().await;
+        }
+        if let Some(held) = &self.held {
+            held.pass(&changes).await;
         }
         match (self.plan)(&changes) {
             None => self.namespace.commit(changes, durability).await,

@@ -1,5 +1,5 @@
 //! What the tests share: a log, a clock that follows tokio's, faults, and handlers that keep what they saw.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
 
 mod fake;
 mod faulty;
@@ -16,7 +16,7 @@ use eventstore_domain::consumer::{Consumer, ConsumerName, ConsumerOptions, Handl
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub(crate) use faulty::{Fault, Faulty};
+pub(crate) use faulty::{Fault, Faulty, Held};
 
 /// An empty log: a small one with tiny pages that yields a lot, or in the tests over memory that of a provider.
 pub(crate) async fn log() -> Arc<dyn EventLog> {
