@@ -670,6 +670,28 @@ async fn removed_consumer_is_gone_and_its_workers_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn removal_that_was_cut_short_is_known_and_can_be_finished() {
+    let (log, clock) = (log().await, TokioClock::new());
+    drop(consumer(&log, options(&clock)).await);
+    let faulty = Faulty::over(&log, |changes| {
+        let deletes = changes.writes.iter().any(|(_, value)| value.is_none());
+        deletes.then_some(Fault::Before)
+    });
+    let found = async |log: &Arc<dyn EventLog>| {
+        let found = Consumer::find(Arc::clone(log), name()).await;
+        found.expect("read").expect("it is there")
+    };
+    let failed = found(&faulty).await.remove(WhenHeld::Refuse).await;
+    assert!(failed.expect_err("nothing can be deleted").is_retryable());
+    let refused = Consumer::open(Arc::clone(&log), name(), options(&clock)).await;
+    let refused = refused.expect_err("it is half gone").to_string();
+    assert!(refused.contains("is being removed"), "{refused}");
+    let removed = found(&log).await.remove(WhenHeld::Refuse).await;
+    removed.expect("removed");
+    assert_eq!(Consumer::list(&*log).await.expect("read"), []);
+}
+
+#[tokio::test(start_paused = true)]
 async fn consumers_of_names_that_begin_alike_stay_apart() {
     let (log, clock) = (log().await, TokioClock::new());
     let names = ["a", "a b", "ab", "ab/c"].map(|name| ConsumerName::new(name).expect("a valid name"));
