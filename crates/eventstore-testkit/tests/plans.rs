@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
@@ -13,11 +12,8 @@ use eventstore_kv::{Options, Provider};
 use eventstore_testkit::fault::{FaultStore, Moment};
 use kv_core::{Batch, Bytes, Capabilities, Durability, KeyValueStore, Outcome, Page, Scan};
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Longer than anything here takes: a test that fails must end.
-const HANGS: Duration = Duration::from_secs(30);
 /// More than the sequencer needs to take what is queued.
 const TURNS: usize = 1_000;
 
@@ -141,40 +137,6 @@ async fn read_that_fails_is_told_and_not_tried_again() {
     let refused = append().await;
     assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
     assert_eq!(append().await.expect("it is appended").version.get(), 1);
-}
-
-#[tokio::test]
-async fn next_plan_grows_while_one_is_committed() {
-    let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
-    let opened = Provider::open(Arc::clone(&engine) as Arc<dyn KeyValueStore>, Settings::default()).await;
-    let log = opened.expect("it opens").default_log();
-    let append = |id: &str| {
-        let (log, stream) = (Arc::clone(&log), StreamId::new("case", id).expect("a valid name"));
-        tokio::spawn(async move {
-            log.append(&stream, ExpectedVersion::Any, [event(stream.id())])
-                .await
-        })
-    };
-    let mut alone = engine.hold_next_commit(Moment::BeforeApplying);
-    let mut tasks = vec![append("first")];
-    alone.reached().await;
-    // So many that their commit is handed over to a thread of its own.
-    tasks.extend((0..10).map(|_| append("many")));
-    for _ in 0..TURNS {
-        yield_now().await;
-    }
-    let mut flying = engine.hold_next_commit(Moment::BeforeApplying);
-    alone.release();
-    flying.reached().await;
-    let mut reading = engine.hold_read_after(0);
-    tasks.push(append("next"));
-    let grows = timeout(HANGS, reading.reached()).await;
-    grows.expect("what the next append needs is read before the commit ends");
-    reading.release();
-    flying.release();
-    for task in tasks {
-        task.await.expect("the task ends").expect("it is appended");
-    }
 }
 
 /// An engine in memory to which somebody else is always first, once it is told so.

@@ -25,9 +25,15 @@
 //! ```
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
+
+use tokio::runtime::{Handle, RuntimeFlavor, worker_index};
+use tokio::task;
 
 use crate::{BoxError, Error, Result};
 
@@ -59,6 +65,92 @@ thread_local! {
 /// ```
 pub fn allow_on_this_thread() {
     MAY_BLOCK.set(true);
+}
+
+/// Whether the calling thread is one that a runtime can spare: a worker of a runtime with several threads, which hands its
+/// other tasks to another thread while this one blocks.
+///
+/// ```
+/// use kv_core::blocking;
+///
+/// assert!(!blocking::is_possible_here(), "there is no runtime");
+/// ```
+#[must_use]
+pub fn is_possible_here() -> bool {
+    // On the thread of a `LocalSet`, or of a runtime of one thread, other tasks would wait.
+    worker_index().is_some()
+        && Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread)
+}
+
+/// Runs blocking calls that `future` makes on the threads on which it is polled, where that [is
+/// possible](is_possible_here); elsewhere they run where they always do.
+///
+/// See [`begin_here`] for an example.
+pub async fn in_place<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if !is_possible_here() {
+            return future.as_mut().poll(context);
+        }
+        task::block_in_place(|| {
+            let _allowed = Allowed::on_this_thread();
+            future.as_mut().poll(context)
+        })
+    })
+    .await
+}
+
+/// Runs `future` on this thread, [in place](in_place), as far as it comes without a wait for others. What is left of it
+/// becomes a task.
+///
+/// So a call that meets nobody changes no threads, and one that has to wait for another future of the same task does
+/// not wait for ever.
+///
+/// ```
+/// use std::thread;
+///
+/// use kv_core::blocking;
+///
+/// let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+/// let is_here = runtime.block_on(runtime.spawn(async {
+///     let (tell, told) = tokio::sync::oneshot::channel();
+///     let here = thread::current().id();
+///     assert!(blocking::is_possible_here());
+///     blocking::begin_here(async move {
+///         let ran_on = blocking::commit(|| Ok(thread::current().id())).await;
+///         let _ = tell.send(ran_on.unwrap() == here);
+///     });
+///     told.await.unwrap()
+/// }));
+/// assert!(is_here.unwrap());
+/// ```
+///
+/// # Panics
+/// Outside of a runtime, if `future` has to wait, and where `future` does.
+pub fn begin_here(future: impl Future<Output = ()> + Send + 'static) {
+    let mut future = Box::pin(in_place(future));
+    let begun = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    if begun.is_pending() {
+        task::spawn(future);
+    }
+}
+
+/// Blocking calls run on this thread as long as it is there.
+struct Allowed {
+    before: bool,
+}
+
+impl Allowed {
+    fn on_this_thread() -> Self {
+        let before = MAY_BLOCK.replace(true);
+        Self { before }
+    }
+}
+
+impl Drop for Allowed {
+    fn drop(&mut self) {
+        MAY_BLOCK.set(self.before);
+    }
 }
 
 /// Where the reads of one store run: on the thread that asks as long as they are quick, because what they read is in
@@ -102,7 +194,7 @@ impl Reads {
         let (elapsed, result) = if MAY_BLOCK.get() || self.are_quick() {
             timed(|| here(read))
         } else {
-            match tokio::task::spawn_blocking(move || timed(read)).await {
+            match task::spawn_blocking(move || timed(read)).await {
                 Ok((elapsed, result)) => (elapsed, Ok(result)),
                 Err(error) => (Duration::MAX, Err(error.into())),
             }
@@ -157,7 +249,7 @@ async fn off_the_runtime<T: Send + 'static>(
     if MAY_BLOCK.get() {
         return here(call);
     }
-    tokio::task::spawn_blocking(call).await.map_err(BoxError::from)
+    task::spawn_blocking(call).await.map_err(BoxError::from)
 }
 
 /// Runs `call` on this thread. What a panic leaves behind is the engine's to know: after one, engines refuse to go on.

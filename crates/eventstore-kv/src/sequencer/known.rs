@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::request::{Action, Part, Queued, Request};
 use super::turns::Turns;
 use crate::error::repeated;
-use crate::idempotency::{self, Earlier, Verdict, is_newer, is_sorted_by_time};
+use crate::idempotency::{self, Earlier, Verdict, is_newer};
 use crate::keys;
 use crate::log_reader;
 use crate::reader::Reader;
@@ -24,7 +24,7 @@ pub(super) enum Facts {
     AppendAll {
         /// One for each stream.
         verdicts: Vec<Verdict>,
-        /// The first condition that an event fails which is stored or about to be, and where that event is.
+        /// The first condition that an event fails which is stored, and where that event is.
         excluded: Option<(usize, Position)>,
     },
     Snapshots(Vec<Version>),
@@ -46,8 +46,6 @@ pub(super) struct KnownRequest {
 pub(super) struct Sources<'a> {
     pub(super) reader: &'a Reader,
     pub(super) cache: &'a mut Cache,
-    /// The plan before, while it is committed: what it writes cannot be read from the engine.
-    pub(super) flying: Option<&'a Plan>,
     /// Whether other processes write, too: then the heads of databases are read for every plan, before anything else,
     /// unless it is the turn of this one, and what is cached of a database whose head has moved is dropped.
     pub(super) shared: bool,
@@ -59,8 +57,8 @@ pub(super) struct Sources<'a> {
 /// Finds out what `requests` need to know: from the plan, from what is cached, and else from the engine. The databases
 /// and streams that the plan does not have are added to it.
 ///
-/// There is `None` for a request that needs to know what the flying plan is about to write, or whose database other
-/// processes have their turn to write to: the plan does not have that one then.
+/// There is `None` for a request whose database other processes have their turn to write to: the plan does not have that
+/// one then.
 ///
 /// # Errors
 /// Only when the engine fails as a whole.
@@ -74,7 +72,7 @@ pub(super) async fn gather(
     let mut lookups = Vec::with_capacity(requests.len());
     let mut wanted = Vec::new();
     for request in requests {
-        let lookup = sources.lookup(plan, request);
+        let lookup = Sources::lookup(plan, request);
         if let Some(lookup) = &lookup {
             for (part, found) in request.parts().zip(lookup.parts()) {
                 wanted.extend(found.entry_keys(&request.database, part));
@@ -132,15 +130,6 @@ impl Sources<'_> {
             if plan.database_at(name).is_none() && !names.contains(&name) {
                 names.push(name);
             }
-        }
-        if let Some(flying) = self.flying {
-            names.retain(|name| match flying.database(name) {
-                Some(state) => {
-                    plan.add_database((*name).clone(), state);
-                    false
-                }
-                None => true,
-            });
         }
         let (cache, turns) = (&self.cache.databases, &mut self.turns);
         let read = names.iter().filter(|name| {
@@ -213,10 +202,7 @@ impl Sources<'_> {
             let Some(at) = plan.database_at(&request.database) else {
                 continue;
             };
-            // What flies is newer than what is cached.
-            if let Some(state) = self.flying.and_then(|flying| flying.stream(key)) {
-                plan.add_stream(at, key.clone(), state);
-            } else if let Some(state) = self.cache.streams.get(key) {
+            if let Some(state) = self.cache.streams.get(key) {
                 plan.add_stream(at, key.clone(), Ok(state.clone()));
             } else if seen.insert(key) {
                 read.push((at, &request.database, part));
@@ -239,53 +225,15 @@ impl Sources<'_> {
         Ok(())
     }
 
-    /// What must be looked up for `request`; `None` when that is what the flying plan is about to write.
-    fn lookup(&self, plan: &Plan, request: &Request) -> Option<Lookup> {
+    /// What must be looked up for `request`; `None` when the plan does not have its database.
+    fn lookup(plan: &Plan, request: &Request) -> Option<Lookup> {
         let database = plan.database_at(&request.database)?;
-        let clears = matches!(
-            request.action,
-            Action::ClearSnapshot { .. } | Action::ClearSnapshots { .. }
-        );
-        if clears
-            && self
-                .flying
-                .is_some_and(|flying| flying.stream_at(&request.head_key).is_some())
-        {
-            return None;
-        }
-        let mut parts = request.parts().map(|part| self.lookup_part(plan, part));
+        let mut parts = request.parts().map(|part| lookup_part(plan, part));
         Some(Lookup {
             database,
             first: parts.next()??,
             rest: parts.collect::<Option<_>>()?,
         })
-    }
-
-    fn lookup_part(&self, plan: &Plan, part: Part<'_>) -> Option<PartLookup> {
-        let stream = plan.stream_at(part.head_key)?;
-        let flying = self
-            .flying
-            .and_then(|flying| Some(flying.stream_in(flying.stream_at(part.head_key)?)));
-        let newest = plan.stream_in(stream).base.newest_id();
-        let mut events = Vec::new();
-        for (event, at) in part.events.iter().zip(0..) {
-            let id = event.id();
-            if is_newer(id, newest) {
-                continue;
-            }
-            match flying {
-                Some(flying) if flying.appends(id) => return None,
-                Some(flying) if is_newer(id, flying.base.newest_id()) => {}
-                // It has to be searched for among runs that are not there yet.
-                Some(_) if is_sorted_by_time(id) => return None,
-                _ => events.push(at),
-            }
-        }
-        let mut ids = idempotency::idempotency_ids(part.events);
-        if flying.is_some_and(|flying| ids.any(|id| flying.uses(id))) {
-            return None;
-        }
-        Some(PartLookup { stream, events })
     }
 
     /// Reads, in one call, the entries of ids.
@@ -356,7 +304,7 @@ impl Sources<'_> {
         earlier.judge(part.events, &found.events, entries).await
     }
 
-    /// The first of `conditions` that an event fails which is stored or in the flying plan, and where that event is.
+    /// The first of `conditions` that an event fails which is stored, and where that event is.
     async fn excluded(
         &self,
         plan: &Plan,
@@ -364,27 +312,28 @@ impl Sources<'_> {
         conditions: &[AppendCondition],
     ) -> Result<Option<(usize, Position)>> {
         let name = &request.database;
-        let flying = self
-            .flying
-            .and_then(|flying| Some((flying, flying.database_at(name)?)));
-        // Up to here the log is stored; what follows is in the plans.
-        let head = match flying {
-            Some((flying, database)) => flying.base_of(database),
-            None => plan.base_of(plan.database_at(name).expect("it was added to the plan")),
-        };
+        // Up to here the log is stored; what follows is in the plan.
+        let head = plan.base_of(plan.database_at(name).expect("it was added to the plan"));
         for (at, condition) in conditions.iter().enumerate() {
             let AppendCondition { fail_if, after, .. } = condition;
-            let in_flight = flying.and_then(|(flying, database)| flying.find(database, fail_if, *after));
-            let found = match in_flight {
-                Some(position) => Some(position),
-                None => log_reader::find(self.reader, name, head, fail_if, *after).await?,
-            };
-            if let Some(position) = found {
+            if let Some(position) = log_reader::find(self.reader, name, head, fail_if, *after).await? {
                 return Ok(Some((at, position)));
             }
         }
         Ok(None)
     }
+}
+
+/// What must be looked up for a part of a request: events that are not newer than all that is stored of their stream.
+fn lookup_part(plan: &Plan, part: Part<'_>) -> Option<PartLookup> {
+    let stream = plan.stream_at(part.head_key)?;
+    let newest = plan.stream_in(stream).base.newest_id();
+    let events = part.events.iter().zip(0..);
+    let events = events.filter(|(event, _)| !is_newer(event.id(), newest));
+    Some(PartLookup {
+        stream,
+        events: events.map(|(_, at)| at).collect(),
+    })
 }
 
 impl Lookup {

@@ -1,12 +1,12 @@
 //! The one place where events are written, and all that guards them.
 //!
-//! A thread takes requests, finds out what it must know, and decides them in order into a plan. While the plan before
-//! it is committed, a plan grows; then it is committed as one batch. So all that waited share one commit, deciding
-//! costs no time in which the disk could work, and a lone request waits for nobody. Requests are acknowledged only
-//! after their commit. What a caller does with its future changes nothing: a request that was taken runs to its end.
+//! The sequencer takes the requests that wait, finds out what it must know, decides them in order into a plan, and commits it
+//! as one batch. What is asked for meanwhile waits for the next one. So all that waited share one commit, and a lone
+//! request waits for nobody. Requests are acknowledged only after their commit. What a caller does with its future changes nothing: a request that was taken runs to its end.
 
 mod cache;
-mod committer;
+mod commit;
+mod drive;
 mod group;
 mod known;
 mod plan;
@@ -16,20 +16,18 @@ mod turns;
 mod worker;
 
 use std::sync::Arc;
-use std::thread;
 
 use eventstore_abstractions::{Database, Error, Indexes, Result, SessionId, StreamId};
-use kv_core::blocking;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use self::drive::{Bell, Drive, Lone};
 pub(crate) use self::plan::MAX_BLOCK_BYTES;
 use self::request::Queued;
 pub(crate) use self::request::{Action, Answer, Append, AppendAll, LifeChange, Reply, Request};
-use self::worker::Worker;
+use self::worker::{Queues, Worker};
 use crate::derived::Engine;
 use crate::limits::Cost;
-use crate::options::{Options, Threads};
+use crate::options::Options;
 use crate::reader::Reader;
 use crate::subscription::Tails;
 
@@ -37,9 +35,19 @@ use crate::subscription::Tails;
 #[derive(Debug)]
 pub(crate) struct Sequencer {
     requests: mpsc::Sender<Command>,
+    drive: Arc<Drive>,
     /// Kept so that sessions find the queue of releases open as long as there is a provider.
-    _releases: mpsc::UnboundedSender<Queued>,
+    releases: Releases,
     released: Arc<Notify>,
+    /// Dropped after the queue of requests: then nobody can ask for anything any more.
+    _end: End,
+}
+
+/// The way of releases to the sequencer.
+#[derive(Clone, Debug)]
+struct Releases {
+    sender: mpsc::UnboundedSender<Queued>,
+    bell: Bell,
 }
 
 #[derive(Debug)]
@@ -48,26 +56,45 @@ enum Command {
     Close(oneshot::Sender<Result<()>>),
 }
 
+/// Wakes the sequencer when it is dropped: there is something to find out.
+#[derive(Debug)]
+struct End(Option<Bell>);
+
+impl End {
+    /// There is nothing, after all.
+    fn is_nothing(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(bell) = &self.0 {
+            bell.ring();
+        }
+    }
+}
+
 /// Holds a stream for a session. Dropping it releases the stream in the background, wherever it is dropped: in a
 /// session, or in an answer that nobody waits for any more.
 #[derive(Debug)]
 pub(crate) struct Hold {
     release: Option<Box<Request>>,
-    releases: mpsc::UnboundedSender<Queued>,
+    releases: Releases,
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
             // A sequencer that has ended has released everything, or will leave it to the session's time-out.
-            let _ = self.releases.send(release);
+            let _ = self.releases.sender.send(release);
+            self.releases.bell.ring();
         }
     }
 }
 
 impl Sequencer {
-    /// Starts the sequencer of `engine` on a thread of its own, which an engine may block, with the current tokio
-    /// runtime for engines that need one.
+    /// Starts the sequencer of `engine`, with the current tokio runtime for engines that need one.
     pub(crate) fn start(
         engine: Engine,
         reader: Reader,
@@ -76,8 +103,18 @@ impl Sequencer {
         indexes: Indexes,
     ) -> Result<Self> {
         let (requests, request_queue) = mpsc::channel(options.max_queued_writes);
-        let (releases, release_queue) = mpsc::unbounded_channel();
+        let (sender, release_queue) = mpsc::unbounded_channel();
         let released = Arc::new(Notify::new());
+        let bell = Bell::default();
+        let lone = Lone::default();
+        let releases = Releases {
+            sender,
+            bell: bell.clone(),
+        };
+        let queues = Queues {
+            requests: request_queue,
+            releases: release_queue,
+        };
         let worker = Worker::new(
             engine,
             reader,
@@ -85,49 +122,49 @@ impl Sequencer {
             options,
             indexes,
             Arc::clone(&released),
-            releases.downgrade(),
+            queues,
+            &releases,
+            lone.clone(),
         );
-        let runtime = Handle::current();
-        let run = worker.run(request_queue, release_queue);
-        let started = match options.threads {
-            Threads::Runtime => {
-                runtime.spawn(run);
-                Ok(())
-            }
-            Threads::Own => thread::Builder::new()
-                .name("event-sequencer".to_owned())
-                .spawn(move || {
-                    blocking::allow_on_this_thread();
-                    runtime.block_on(run);
-                })
-                .map(drop),
-        };
-        started.map_err(|error| Error::Unavailable {
-            reason: "the system has no thread for the sequencer".to_owned(),
-            source: Some(error.into()),
-        })?;
+        let drive = Arc::new(Drive::new(worker, bell.clone(), lone, Arc::clone(&options.clock)));
+        Arc::clone(&drive).start(options.threads)?;
         Ok(Self {
             requests,
-            _releases: releases,
+            drive,
+            releases,
             released,
+            _end: End(Some(bell)),
         })
     }
 
-    /// Queues a request and waits for its answer. It waits for a place in the queue first, when that is full.
+    /// Has a request served and waits for its answer: at once if nobody else asks for anything, otherwise it is queued. It
+    /// waits for a place in the queue first, when that is full.
     pub(crate) async fn ask(&self, request: Request, answer: oneshot::Receiver<Answer>) -> Result<Reply> {
-        let command = Command::Write(Box::new(request));
-        self.requests
-            .send(command)
-            .await
-            .map_err(|_| Error::ProviderClosed)?;
-        let answer = answer.await.map_err(|_| Error::ProviderClosed)?;
-        answer.reply
+        if let Some(request) = self.drive.serve(Box::new(request)) {
+            self.queue(Command::Write(request))
+                .await
+                .map_err(|_| Error::ProviderClosed)?;
+        }
+        match answer.await {
+            Ok(answer) => answer.reply,
+            Err(_) if self.requests.is_closed() => Err(Error::ProviderClosed),
+            Err(_) => Err(Error::OutcomeUnknown {
+                reason: "the runtime has ended on which it was written".to_owned(),
+                source: None,
+            }),
+        }
+    }
+
+    async fn queue(&self, command: Command) -> std::result::Result<(), mpsc::error::SendError<Command>> {
+        self.requests.send(command).await?;
+        self.releases.bell.ring();
+        Ok(())
     }
 
     /// Finishes what was begun and closes the engine.
     pub(crate) async fn close(&self) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Command::Close(reply)).await.is_err() {
+        if self.queue(Command::Close(reply)).await.is_err() {
             return Ok(());
         }
         answer.await.unwrap_or(Ok(()))

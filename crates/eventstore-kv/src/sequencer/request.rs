@@ -194,6 +194,10 @@ impl Request {
         }
     }
 
+    pub(super) fn is_append(&self) -> bool {
+        matches!(self.action, Action::Append(_) | Action::AppendAll(_))
+    }
+
     /// Tells whoever asked, if somebody still waits. A hold in an answer that nobody takes releases itself.
     pub(super) fn answer(mut self: Box<Self>, reply: Result<Reply>) {
         if let Some(asked) = self.reply.take() {

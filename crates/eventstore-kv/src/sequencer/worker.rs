@@ -1,21 +1,26 @@
-//! The loop of the sequencer: takes requests, lets a plan grow, has it committed, answers.
+//! The steps of the sequencer: takes requests, decides them into a plan, commits it, answers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use eventstore_abstractions::{Clock, Database, Error, Indexes, Result};
 use kv_core::{Capabilities, Outcome};
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::cache::Cache;
-use super::committer::{Committer, Landed};
+use super::commit::{Landed, commit};
+use super::drive::{Bell, Lone};
 use super::group::{Group, MAX_REQUESTS};
 use super::known::{self, Sources};
 use super::plan::{Done, Limits, Plan};
 use super::request::{Action, Queued, Reply};
-use super::rest::Rest;
+use super::rest;
 use super::turns::Turns;
-use super::{Command, Hold, release};
+use super::{Command, Hold, Releases, release};
 use crate::derived::Engine;
 use crate::error::{open_error, shared_errors};
 use crate::options::{Options, Threads};
@@ -24,19 +29,29 @@ use crate::subscription::Tails;
 
 /// How often a group whose commit lost against another process is decided anew before its callers are told.
 const MAX_ATTEMPTS: usize = 64;
-/// A smaller group is committed on the sequencer's own thread: handing it over costs more than deciding those that
-/// come meanwhile.
-const MIN_HANDED_OVER: usize = 6;
-
 /// How often the sequencer naps, in a turn, for the callers that it has just answered. A turn is short, a commit a round trip,
 /// and one that many share takes hardly longer.
 const MAX_NAPS: usize = 8;
+const NAP: Duration = Duration::from_micros(40);
 
 type Closing = oneshot::Sender<Result<()>>;
 
+/// The ends of the queues to the sequencer.
+#[derive(Debug)]
+pub(super) struct Queues {
+    pub(super) requests: mpsc::Receiver<Command>,
+    pub(super) releases: mpsc::UnboundedReceiver<Queued>,
+}
+
+impl Queues {
+    fn are_empty(&self) -> bool {
+        self.requests.is_empty() && self.releases.is_empty()
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Worker {
     engine: Engine,
-    committer: Committer,
     reader: Reader,
     tails: Arc<Tails>,
     capabilities: Capabilities,
@@ -44,26 +59,38 @@ pub(super) struct Worker {
     clock: Arc<dyn Clock>,
     cache: Cache,
     released: Arc<Notify>,
+    queues: Queues,
+    bell: Bell,
+    lone: Lone,
     releases: mpsc::WeakUnboundedSender<Queued>,
     /// Requests that were taken and not yet decided, oldest first.
     waiting: VecDeque<Queued>,
+    /// What is being committed.
+    flying: Option<Arc<Plan>>,
     turns: Turns,
     /// How many requests the last commit has answered.
     answered: usize,
-    rest: Rest,
-    /// Whether a group was left to the committer and has not landed yet.
-    is_busy: bool,
-    /// Whether the oldest waiting request depends on what has not landed yet.
-    is_blocked: bool,
     /// How many commits in a row have lost against other processes.
     lost: usize,
     /// Databases whose head an earlier commit of unknown outcome may still move, as long as no other has moved it.
     unsettled: Vec<Database>,
     closing: Option<Closing>,
+    /// Whether nobody can ask for anything any more.
+    is_over: bool,
     threads: Threads,
 }
 
+/// What the sequencer waits for when there is nothing to do, beside requests.
+#[derive(Debug)]
+pub(super) struct Rests {
+    /// When records of turns are looked at.
+    pub(super) look: Option<Instant>,
+    /// Whether something was put off.
+    pub(super) is_unsettled: bool,
+}
+
 impl Worker {
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
     pub(super) fn new(
         engine: Engine,
         reader: Reader,
@@ -71,7 +98,9 @@ impl Worker {
         options: &Options,
         indexes: Indexes,
         released: Arc<Notify>,
-        releases: mpsc::WeakUnboundedSender<Queued>,
+        queues: Queues,
+        releases: &Releases,
+        lone: Lone,
     ) -> Self {
         let capabilities = engine.capabilities();
         Self {
@@ -82,62 +111,109 @@ impl Worker {
                 requires_heads: capabilities.shared,
                 defers: engine.defers(),
             },
-            committer: Committer::new(engine.clone()),
             reader,
             tails,
             capabilities,
             engine,
             clock: Arc::clone(&options.clock),
-            rest: Rest::new(Arc::clone(&options.clock)),
             cache: Cache::new(options.max_cached_streams),
             released,
-            releases,
+            queues,
+            bell: releases.bell.clone(),
+            lone,
+            releases: releases.sender.downgrade(),
             waiting: VecDeque::new(),
+            flying: None,
             turns: Turns::new(Arc::clone(&options.clock)),
             answered: 0,
-            is_busy: false,
-            is_blocked: false,
             lost: 0,
             unsettled: Vec::new(),
             closing: None,
+            is_over: false,
             threads: options.threads,
         }
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut requests: mpsc::Receiver<Command>,
-        mut releases: mpsc::UnboundedReceiver<Queued>,
-    ) {
-        while self.closing.is_none() {
-            if !self.next(&mut requests, &mut releases).await {
-                break;
-            }
-            self.take_all(&mut requests, &mut releases);
+    /// Whether nothing waits and nothing is under way, so that whoever has a request may have it served at once.
+    pub(super) fn is_free(&self) -> bool {
+        let is_idle = self.waiting.is_empty() && self.flying.is_none();
+        // On a shared engine a commit is a round trip.
+        is_idle && self.queues.are_empty() && !self.is_closed() && !self.capabilities.shared
+    }
+
+    /// Serves one request, on the thread of its caller.
+    pub(super) async fn serve(&mut self, request: Queued) {
+        self.waiting.push_back(request);
+        self.advance().await;
+        if !self.is_free() {
+            self.bell.ring();
+        }
+    }
+
+    /// Serves what is asked for until there is nothing to do; `None` when nothing more will be asked for.
+    pub(super) async fn work(&mut self) -> Option<Rests> {
+        self.resume();
+        loop {
+            self.take_all();
             for _ in 0..MAX_NAPS {
                 let is_awaited = self.waiting.len() < self.answered && self.turns.holds();
-                if !is_awaited || self.is_busy || self.threads == Threads::Runtime {
+                if !is_awaited || self.threads == Threads::Runtime {
                     break;
                 }
-                self.committer.nap();
-                self.take_all(&mut requests, &mut releases);
+                thread::sleep(NAP);
+                self.take_all();
             }
             self.advance().await;
+            if self.is_closed() {
+                return None;
+            }
+            if self.waiting.is_empty()
+                && (self.queues.are_empty() || !self.has_room())
+                && !self.turns.is_due()
+            {
+                return Some(Rests {
+                    look: self.turns.next_look(),
+                    is_unsettled: !self.engine.is_settled(),
+                });
+            }
         }
+    }
+
+    /// Goes on after a commit that was broken off, with the runtime that it was made on: it may have happened.
+    fn resume(&mut self) {
+        if let Some(plan) = self.flying.take() {
+            self.tails.may_have_grown(plan.reach());
+            self.doubt(&plan);
+            self.forget();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closing.is_some() || self.is_over
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() + self.turns.parked() < MAX_REQUESTS
+    }
+
+    /// Finishes what was begun, and closes the engine if somebody waits for that.
+    pub(super) async fn finish(&mut self) {
         // What was queued before the end, and the sessions that were dropped before it, are still served.
-        while let Ok(release) = releases.try_recv() {
+        while let Ok(release) = self.queues.releases.try_recv() {
             self.waiting.push_back(release);
         }
-        while self.is_busy || !self.waiting.is_empty() || self.turns.parked() > 0 {
-            if self.is_busy {
-                self.committer.nap();
-            } else if self.waiting.is_empty() {
-                self.turns.tick().await;
+        while !self.waiting.is_empty() || self.turns.parked() > 0 {
+            if self.waiting.is_empty() {
+                rest::until(self.turns.next_look()).await;
             }
             self.advance().await;
         }
-        drop((requests, releases));
-        if let Some(reply) = self.closing {
+        // Whoever is in the queue behind the end is told so.
+        self.queues.releases.close();
+        self.queues.requests.close();
+        while self.queues.requests.recv().await.is_some() {}
+        if let Some(reply) = self.closing.take() {
+            self.is_over = true;
             self.turns.leave_all(&*self.engine.store()).await;
             let closed = self.engine.close().await.map_err(open_error);
             self.tails.close();
@@ -148,60 +224,24 @@ impl Worker {
     }
 
     /// Takes what is there.
-    fn take_all(
-        &mut self,
-        requests: &mut mpsc::Receiver<Command>,
-        releases: &mut mpsc::UnboundedReceiver<Queued>,
-    ) {
-        while self.closing.is_none() && self.waiting.len() + self.turns.parked() < MAX_REQUESTS {
-            if let Ok(release) = releases.try_recv() {
+    fn take_all(&mut self) {
+        while !self.is_closed() && self.has_room() {
+            if let Ok(release) = self.queues.releases.try_recv() {
                 self.waiting.push_back(release);
-            } else if let Ok(command) = requests.try_recv() {
-                self.take(command);
-            } else {
-                break;
+                continue;
+            }
+            match self.queues.requests.try_recv() {
+                Ok(Command::Write(request)) => self.waiting.push_back(request),
+                Ok(Command::Close(reply)) => self.closing = Some(reply),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => self.is_over = true,
             }
         }
-    }
-
-    /// Waits until there is something to do; `false` when nobody can ask for anything any more.
-    async fn next(
-        &mut self,
-        requests: &mut mpsc::Receiver<Command>,
-        releases: &mut mpsc::UnboundedReceiver<Queued>,
-    ) -> bool {
-        if self.is_busy {
-            self.committer.nap();
-            return true;
-        }
-        if !self.waiting.is_empty() {
-            return true;
-        }
-        let has_room = self.turns.parked() < MAX_REQUESTS;
-        tokio::select! {
-            biased;
-            Some(release) = releases.recv(), if has_room => self.waiting.push_back(release),
-            command = requests.recv(), if has_room => match command {
-                Some(command) => self.take(command),
-                None => return false,
-            },
-            () = self.rest.undisturbed(), if !self.engine.is_settled() => {
-                self.settle_at_rest(requests, releases).await;
-                return true;
-            }
-            () = self.turns.tick() => {}
-        }
-        self.rest.disturb();
-        true
     }
 
     /// Writes what was put off, as long as nobody asks for anything.
-    async fn settle_at_rest(
-        &self,
-        requests: &mpsc::Receiver<Command>,
-        releases: &mpsc::UnboundedReceiver<Queued>,
-    ) {
-        while requests.is_empty() && releases.is_empty() && !self.engine.is_settled() {
+    pub(super) async fn settle_at_rest(&self) {
+        while self.queues.are_empty() && !self.engine.is_settled() {
             if let Err(error) = self.engine.settle_some().await {
                 tracing::warn!(%error, "what is derived of the log cannot be written; it is kept in memory");
                 return;
@@ -209,64 +249,35 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, command: Command) {
-        match command {
-            Command::Write(request) => self.waiting.push_back(request),
-            Command::Close(reply) => self.closing = Some(reply),
-        }
-    }
-
-    /// Answers what has landed, decides what waits, and has it committed.
+    /// Decides what waits, and commits it.
     async fn advance(&mut self) {
-        let (landed, flying, left) = self.committer.take();
-        let mut growing = left.unwrap_or_else(|| Group::new(self.limits));
-        for landed in landed {
-            growing = self.settle(landed, growing);
-        }
-        if flying.is_none() && growing.requests.is_empty() && self.turns.is_due() {
+        if self.turns.is_due() {
             let looked = self.turns.look(&*self.engine.store(), &mut self.waiting).await;
             if let Err(error) = looked {
                 self.fail_all(error);
             }
         }
-        // On a shared engine another process may write meanwhile: a plan begins with a look at the heads of its
-        // databases, when nothing flies.
-        if (flying.is_none() || !self.capabilities.shared)
-            && !self.is_blocked
-            && let Err(error) = self.grow(&mut growing, flying.as_deref()).await
-        {
-            prepend(&mut self.waiting, growing.requests);
+        let mut group = Group::new(self.limits);
+        if let Err(error) = self.grow(&mut group).await {
+            prepend(&mut self.waiting, group.requests);
             self.fail_all(error);
-            growing = Group::new(self.limits);
-        }
-        let is_small = self.threads == Threads::Runtime
-            || growing.requests.len() < MIN_HANDED_OVER
-            || growing.plan.asks_nothing();
-        let is_alone = flying.is_none() && is_small;
-        self.is_busy = flying.is_some() || !(is_alone || growing.requests.is_empty());
-        if growing.requests.is_empty() {
             return;
         }
-        self.turns.pass(&mut growing.plan);
-        self.tails.begins(growing.plan.reach());
-        if is_alone {
-            let landed = self.committer.commit(growing).await;
-            let nothing = Group::new(self.limits);
-            self.settle(landed, nothing);
-        } else if let Err(refused) = self.committer.leave(growing) {
-            let (group, error) = *refused;
-            tracing::error!(%error, "nothing can be committed");
-            fail(group.requests, error);
-            self.is_busy = flying.is_some();
+        if group.requests.is_empty() {
+            return;
         }
+        self.turns.pass(&mut group.plan);
+        self.tails.begins(group.plan.reach());
+        let landed = commit(&self.engine, group, &mut self.flying).await;
+        self.settle(landed);
     }
 
-    /// Decides as many of the waiting requests as `growing` takes.
-    async fn grow(&mut self, growing: &mut Group, flying: Option<&Plan>) -> kv_core::Result<()> {
+    /// Decides as many of the waiting requests as `group` takes. The rest depends on what those write.
+    async fn grow(&mut self, group: &mut Group) -> kv_core::Result<()> {
         loop {
             self.turns.park(&mut self.waiting);
             let waiting = self.waiting.iter().map(|request| &**request);
-            let room = growing.room(waiting, &self.capabilities);
+            let room = group.room(waiting, &self.capabilities);
             if room == 0 {
                 return Ok(());
             }
@@ -274,17 +285,16 @@ impl Worker {
             let sources = Sources {
                 reader: &self.reader,
                 cache: &mut self.cache,
-                flying,
                 shared: self.capabilities.shared,
                 turns: &mut self.turns,
                 may_move: self.limits.requires_heads,
             };
-            let known = known::gather(sources, &mut growing.plan, chunk).await?;
+            let known = known::gather(sources, &mut group.plan, chunk).await?;
             if chunk.iter().any(|request| self.turns.waits(&request.database)) {
                 continue;
             }
-            growing.plan.now = self.clock.now();
-            let plan = &mut growing.plan;
+            group.plan.now = self.clock.now();
+            let plan = &mut group.plan;
             let mut decided = 0;
             for (request, known) in chunk.iter().zip(known) {
                 if !plan.decide(request, known) {
@@ -292,18 +302,15 @@ impl Worker {
                 }
                 decided += 1;
             }
-            growing.add(self.waiting.drain(..decided));
+            group.add(self.waiting.drain(..decided));
             if decided < room {
-                self.is_blocked = true;
                 return Ok(());
             }
         }
     }
 
-    /// Answers the requests of a group that has landed, or lets them be decided anew. The group that grew on top of it
-    /// comes back as far as it may be kept.
-    fn settle(&mut self, mut landed: Landed, growing: Group) -> Group {
-        self.is_blocked = false;
+    /// Answers the requests of a group that has landed, or lets them be decided anew.
+    fn settle(&mut self, mut landed: Landed) {
         match &landed.outcome {
             Ok(Outcome::Applied) => {
                 self.lost = 0;
@@ -313,6 +320,7 @@ impl Worker {
                 }
                 let plan = Arc::clone(&landed.plan);
                 self.answered = landed.requests.len();
+                self.lone.answered(self.answered);
                 self.answer(landed);
                 self.turns.applied(&plan);
                 self.unsettled
@@ -320,7 +328,7 @@ impl Worker {
                 self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
                 self.tails.has_grown(plan.reach());
                 plan.remember_in(&mut self.cache);
-                return growing;
+                return;
             }
             Ok(Outcome::ConditionFailed { condition }) => {
                 self.lost += 1;
@@ -330,7 +338,6 @@ impl Worker {
                 {
                     self.turns.lost(name);
                 }
-                prepend(&mut self.waiting, growing.requests);
                 if self.lost < MAX_ATTEMPTS {
                     prepend(&mut self.waiting, landed.requests);
                 } else {
@@ -344,26 +351,32 @@ impl Worker {
             }
             Err(_) => {
                 self.tails.may_have_grown(landed.plan.reach());
-                prepend(&mut self.waiting, growing.requests);
                 if let Err(error) = landed.outcome {
                     if error.is_outcome_unknown() {
-                        for name in landed.plan.changed() {
-                            if !self.unsettled.contains(name) {
-                                self.unsettled.push(name.clone());
-                            }
-                        }
+                        self.doubt(&landed.plan);
                     }
                     tracing::warn!(error = %error, requests = landed.requests.len(), "a commit failed");
                     fail(landed.requests, error);
                 }
             }
         }
-        // What happened is not known, or nothing did: either way the truth is read again before the next write. A
-        // commit that is still on its way can land only if no other has landed before.
+        self.forget();
+    }
+
+    /// What happened is not known, or nothing did: either way the truth is read again before the next write. A commit that is
+    /// still on its way can land only if no other has landed before.
+    fn forget(&mut self) {
         self.cache.clear();
         self.limits.requires_heads = self.capabilities.shared || !self.unsettled.is_empty();
-        self.committer.resume();
-        Group::new(self.limits)
+    }
+
+    /// What `plan` changes may land later, or have landed.
+    fn doubt(&mut self, plan: &Plan) {
+        for name in plan.changed() {
+            if !self.unsettled.contains(name) {
+                self.unsettled.push(name.clone());
+            }
+        }
     }
 
     /// The engine cannot even be read.
@@ -393,7 +406,10 @@ impl Worker {
                 Done::Renewed(session) => Reply::Renewed(session),
                 Done::Held(held_by) => Reply::Held(held_by),
                 Done::Opened(session) => {
-                    let releases = self.releases.upgrade().ok_or(Error::ProviderClosed)?;
+                    let releases = Releases {
+                        sender: self.releases.upgrade().ok_or(Error::ProviderClosed)?,
+                        bell: self.bell.clone(),
+                    };
                     let release = release(request.database.clone(), request.stream.clone(), session.id);
                     let release = Some(Box::new(release));
                     Reply::Opened(Hold { release, releases }, session)

@@ -15,8 +15,8 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use eventstore_abstractions::{
-    Appended, Database, Error, IdempotencyId, Indexes, MessageId, MultiAppended, Position, Query, Result,
-    Session, StreamId, Timestamp,
+    Appended, Database, Error, IdempotencyId, Indexes, MessageId, MultiAppended, Result, Session, StreamId,
+    Timestamp,
 };
 
 use self::log::LogTail;
@@ -25,7 +25,6 @@ use self::tail::Tail;
 use super::cache::{Cache, DatabaseState, StreamState};
 use super::known::{Facts, KnownRequest};
 use super::request::{Action, Request};
-use crate::error::repeated;
 use crate::record::{DatabaseHead, Record, StreamHead, Turn};
 use crate::subscription::Reach;
 
@@ -137,24 +136,6 @@ impl Plan {
         self.databases.iter().position(|database| database.name == *name)
     }
 
-    /// What the plan leads to for a database, or what is wrong with it.
-    pub(super) fn database(&self, name: &Database) -> Option<Result<DatabaseState>> {
-        let database = &self.databases[self.database_at(name)?];
-        Some(match &database.damage {
-            Some(error) => Err(repeated(error)),
-            None => Ok(database.state.clone()),
-        })
-    }
-
-    /// What the plan leads to for the stream with this head key, or what is wrong with it.
-    pub(super) fn stream(&self, head_key: &Bytes) -> Option<Result<StreamState>> {
-        let stream = &self.streams[self.stream_at(head_key)?];
-        Some(match &stream.damage {
-            Some(error) => Err(repeated(error)),
-            None => Ok(stream.state.clone()),
-        })
-    }
-
     /// Adds a database whose head is this, or is damaged.
     pub(super) fn add_database(&mut self, name: Database, state: Result<DatabaseState>) {
         let (mut state, damage) = divided(state);
@@ -176,11 +157,6 @@ impl Plan {
     /// The head of a database before the plan.
     pub(super) fn base_of(&self, database: usize) -> &DatabaseHead {
         &self.databases[database].base
-    }
-
-    /// The position of an event of the plan behind `after` that matches `query`.
-    pub(super) fn find(&self, database: usize, query: &Query, after: Position) -> Option<Position> {
-        self.databases[database].tail.find(query, after)
     }
 
     pub(super) fn stream_at(&self, head_key: &Bytes) -> Option<usize> {
@@ -217,7 +193,7 @@ impl Plan {
     }
 
     /// Decides one more request. It returns `false`, and has not decided it, when the request depends on what this
-    /// plan, or the one before it, is about to write: it has to wait for that commit.
+    /// plan is about to write: it has to wait for that commit.
     pub(super) fn decide(&mut self, request: &Request, known: Option<KnownRequest>) -> bool {
         let Some(known) = known else { return false };
         let database = known.database;
@@ -291,12 +267,6 @@ impl Plan {
     pub(super) fn changed(&self) -> impl Iterator<Item = &Database> {
         let changed = self.databases.iter().filter(|database| database.is_changed);
         changed.map(|database| &database.name)
-    }
-
-    /// Whether the engine need not be asked for anything: all its requests are refused, or are done already.
-    pub(super) fn asks_nothing(&self) -> bool {
-        let asks = self.durable || self.limits.requires_heads || !self.writes.is_empty();
-        !asks && self.changed().next().is_none()
     }
 
     /// What each request is told when the plan is committed.

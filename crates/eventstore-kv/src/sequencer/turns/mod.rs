@@ -11,14 +11,13 @@
 mod queue;
 
 use std::collections::VecDeque;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use eventstore_abstractions::{Clock, Database, Result, SessionId, Timestamp};
 use kv_core::{Batch, Durability, KeyValueStore, Outcome};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use self::queue::ProcessId;
 use super::plan::Plan;
@@ -229,15 +228,9 @@ impl Turns {
         }
     }
 
-    /// Becomes ready when it is time to look at the records.
-    pub(super) async fn tick(&self) {
-        match self.next_look {
-            Some(next) => {
-                // A task of its own: a timer that is waited for here would panic when the runtime ends before the sequencer.
-                let _ended = tokio::spawn(sleep_until(next)).await;
-            }
-            None => pending().await,
-        }
+    /// When it is time to look at the records.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.next_look
     }
 
     pub(super) fn is_due(&self) -> bool {

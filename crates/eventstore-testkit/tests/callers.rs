@@ -1,0 +1,249 @@
+//! Who serves a request: a lone caller its own, on its thread, and the sequencer's loop those of several.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventstore_abstractions::{
+    Appended, Clock, ContentType, Error, EventLog, EventLogExt, EventMessage, EventStoreProvider,
+    EventStoreProviderExt, ExpectedVersion, Payload, Result, Settings, StreamId, Timestamp,
+};
+use eventstore_kv::{Options, Provider, SystemClock};
+use eventstore_testkit::fault::{FaultStore, Moment};
+use futures_util::future::join_all;
+use kv_core::KeyValueStore;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+/// After so many appends, each of which has met nobody, the store expects no other caller.
+const LONELY: u64 = 20;
+
+/// A clock that knows which thread has looked at it last: the one that decides requests.
+#[derive(Debug)]
+struct Witness(Mutex<ThreadId>);
+
+#[async_trait]
+impl Clock for Witness {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = thread::current().id();
+        SystemClock.now()
+    }
+
+    async fn sleep_until(&self, time: Timestamp) {
+        SystemClock.sleep_until(time).await;
+    }
+}
+
+impl Witness {
+    fn is_here(&self) -> bool {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) == thread::current().id()
+    }
+}
+
+struct Store {
+    engine: Arc<FaultStore>,
+    log: Arc<dyn EventLog>,
+    provider: Arc<Provider>,
+    clock: Arc<Witness>,
+}
+
+impl Store {
+    async fn open() -> Self {
+        let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
+        let clock = Arc::new(Witness(Mutex::new(thread::current().id())));
+        let options = Options::default().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let provider = Provider::open_with(
+            Arc::clone(&engine) as Arc<dyn KeyValueStore>,
+            Settings::default(),
+            options,
+        );
+        let provider = Arc::new(provider.await.expect("it opens"));
+        Self {
+            log: Arc::clone(&provider).default_log(),
+            engine,
+            provider,
+            clock,
+        }
+    }
+
+    /// A store that has had one caller so far, in a task of its own.
+    async fn with_a_lone_caller() -> Self {
+        let store = Self::open().await;
+        for _ in 0..LONELY {
+            store.append().await.expect("it is appended");
+        }
+        store
+    }
+
+    async fn append(&self) -> Result<Appended> {
+        let payload = Payload::new(ContentType::OCTET_STREAM, b"payload".to_vec());
+        let event = EventMessage::new("Noted", payload).expect("a valid name");
+        self.log.append(&stream(), ExpectedVersion::Any, [event]).await
+    }
+
+    /// How many events there are, after all of them were read.
+    async fn count(&self) -> u64 {
+        let replay = self.log.read(&stream()).await.expect("it is read");
+        let history = replay.collect().await.expect("it is read");
+        history.events.len() as u64
+    }
+}
+
+fn stream() -> StreamId {
+    StreamId::new("case", "a").expect("a valid name")
+}
+
+fn runtime() -> Runtime {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be built")
+}
+
+/// Runs in a task of a runtime with several threads, for at most half a minute.
+fn in_a_task(case: impl Future<Output = ()> + Send + 'static) {
+    let runtime = runtime();
+    let case = runtime.spawn(async { tokio::time::timeout(Duration::from_secs(30), case).await });
+    let ended = runtime.block_on(case).expect("the case does not fail");
+    ended.expect("nothing waits for ever");
+}
+
+#[test]
+fn lone_caller_is_served_on_its_own_thread() {
+    in_a_task(async {
+        let store = Store::with_a_lone_caller().await;
+        let mut here = 0;
+        for _ in 0..10 * LONELY {
+            store.append().await.expect("it is appended");
+            here += usize::from(store.clock.is_here());
+        }
+        assert!(here > 0, "never in {} appends", 10 * LONELY);
+        assert_eq!(store.count().await, 11 * LONELY);
+    });
+}
+
+#[test]
+fn calls_of_one_task_find_one_another() {
+    in_a_task(async {
+        let store = Store::with_a_lone_caller().await;
+        let before = store.engine.commits();
+        // Until this one has come to its end all others are queued.
+        let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+        let calls = join_all((0..100).map(|_| store.append()));
+        let passed = async {
+            gate.reached().await;
+            gate.release();
+        };
+        let (appended, ()) = tokio::join!(calls, passed);
+        assert!(appended.iter().all(Result::is_ok));
+        let commits = store.engine.commits() - before;
+        assert!(commits < 50, "{commits} commits for 100 appends");
+        assert_eq!(store.count().await, LONELY + 100);
+    });
+}
+
+/// The commit goes on only when another future of the same task does.
+#[test]
+fn caller_does_not_wait_for_its_own_task() {
+    in_a_task(async {
+        let store = Store::with_a_lone_caller().await;
+        for _ in 0..50 {
+            let mut gate = store.engine.hold_next_commit(Moment::AfterApplying);
+            let passed = async {
+                gate.reached().await;
+                gate.release();
+            };
+            let (appended, ()) = tokio::join!(store.append(), passed);
+            appended.expect("it is appended");
+        }
+        assert_eq!(store.count().await, LONELY + 50);
+    });
+}
+
+#[test]
+fn caller_may_go_away_while_it_is_served() {
+    in_a_task(async {
+        let store = Store::with_a_lone_caller().await;
+        for _ in 0..50 {
+            let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+            tokio::select! {
+                biased;
+                _ = store.append() => unreachable!("it is held"),
+                () = gate.reached() => {}
+            }
+            gate.release();
+        }
+        // It comes after those that nobody waits for.
+        store.append().await.expect("it is appended");
+        assert_eq!(store.count().await, LONELY + 51);
+    });
+}
+
+#[test]
+fn caller_need_not_be_a_task_of_a_thread_pool() {
+    let runtime = runtime();
+    let store = runtime.block_on(Store::with_a_lone_caller());
+    runtime.block_on(LocalSet::new().run_until(async {
+        for _ in 0..2 * LONELY {
+            store.append().await.expect("it is appended");
+        }
+    }));
+    let alone = Builder::new_current_thread().build().expect("a runtime");
+    alone.block_on(async {
+        for _ in 0..2 * LONELY {
+            store.append().await.expect("it is appended");
+        }
+        assert_eq!(store.count().await, 5 * LONELY);
+    });
+}
+
+#[test]
+fn store_outlives_the_runtime_that_opened_it() {
+    let first = runtime();
+    let store = first.block_on(Store::with_a_lone_caller());
+    drop(first);
+    runtime().block_on(async {
+        for _ in 0..2 * LONELY {
+            store.append().await.expect("it is appended");
+        }
+        assert_eq!(store.count().await, 3 * LONELY);
+        store.provider.close().await.expect("it closes");
+        assert!(matches!(store.append().await, Err(Error::ProviderClosed)));
+    });
+}
+
+/// Whoever else waits is served, and what was under way is there once or not at all.
+#[test]
+fn store_outlives_a_runtime_that_ends_in_the_middle_of_a_commit() {
+    for moment in [Moment::BeforeApplying, Moment::AfterApplying] {
+        let first = runtime();
+        let store = Arc::new(first.block_on(Store::with_a_lone_caller()));
+        let mut gate = store.engine.hold_next_commit(moment);
+        let call = first.spawn({
+            let store = Arc::clone(&store);
+            async move { store.append().await }
+        });
+        let second = runtime();
+        second.block_on(gate.reached());
+        let other = second.spawn({
+            let store = Arc::clone(&store);
+            async move { store.append().await }
+        });
+        first.shutdown_background();
+        let told = second.block_on(call);
+        // It has ended with its runtime, or has seen that nobody will answer.
+        assert!(told.map_or(true, |told| told.is_err_and(|error| error.outcome_unknown())));
+        gate.release();
+        let other = second.block_on(other).expect("it does not panic");
+        let other = other.expect("it is appended");
+        second.block_on(async {
+            let last = store.append().await.expect("it is appended");
+            assert_eq!(last.version.get(), other.version.get() + 1);
+            let stored = store.count().await;
+            assert_eq!(stored, last.version.get(), "versions have no gaps");
+            assert!(stored >= LONELY + 2 && stored <= LONELY + 3);
+            let least = if moment == Moment::AfterApplying { 3 } else { 2 };
+            assert!(stored >= LONELY + least, "{stored}");
+        });
+    }
+}
