@@ -241,7 +241,7 @@ fn store_outlives_a_runtime_that_ends_in_the_middle_of_a_commit() {
             assert_eq!(last.version.get(), other.version.get() + 1);
             let stored = store.count().await;
             assert_eq!(stored, last.version.get(), "versions have no gaps");
-            assert!(stored >= LONELY + 2 && stored <= LONELY + 3);
+            assert!(stored <= LONELY + 3, "{stored}");
             let least = if moment == Moment::AfterApplying { 3 } else { 2 };
             assert!(stored >= LONELY + least, "{stored}");
         });

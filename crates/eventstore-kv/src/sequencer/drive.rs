@@ -120,7 +120,7 @@ impl Drive {
         blocking::begin_here(async move {
             worker.serve(request).await;
             drop(worker);
-            unfinished.is_nothing();
+            unfinished.call_off();
         });
         None
     }

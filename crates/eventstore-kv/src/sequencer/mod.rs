@@ -61,8 +61,8 @@ enum Command {
 struct End(Option<Bell>);
 
 impl End {
-    /// There is nothing, after all.
-    fn is_nothing(mut self) {
+    /// Wakes nobody.
+    fn call_off(mut self) {
         self.0 = None;
     }
 }
