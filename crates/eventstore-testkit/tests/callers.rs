@@ -1,24 +1,29 @@
 //! Who serves a request: a lone caller its own, on its thread, and the sequencer's loop those of several.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use eventstore_abstractions::{
     Appended, Clock, ContentType, Error, EventLog, EventLogExt, EventMessage, EventStoreProvider,
-    EventStoreProviderExt, ExpectedVersion, Payload, Result, Settings, StreamId, Timestamp,
+    EventStoreProviderExt, ExpectedVersion, Payload, Result, Settings, StreamId, Timestamp, Version,
 };
 use eventstore_kv::{Options, Provider, SystemClock};
-use eventstore_testkit::fault::{FaultStore, Moment};
-use futures_util::future::join_all;
+use eventstore_testkit::fault::{FaultStore, Gate, Moment};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all, poll_immediate};
 use kv_core::KeyValueStore;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
 /// After so many appends, each of which has met nobody, the store expects no other caller.
 const LONELY: u64 = 20;
+/// Longer than anything that ends takes.
+const HANGS: Duration = Duration::from_secs(30);
 
 /// A clock that knows which thread has looked at it last: the one that decides requests.
 #[derive(Debug)]
@@ -51,9 +56,13 @@ struct Store {
 
 impl Store {
     async fn open() -> Self {
+        Self::open_with(Options::default()).await
+    }
+
+    async fn open_with(options: Options) -> Self {
         let engine = FaultStore::new(Arc::new(kv_memory::Store::new()));
         let clock = Arc::new(Witness(Mutex::new(thread::current().id())));
-        let options = Options::default().clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let options = options.clock(Arc::clone(&clock) as Arc<dyn Clock>);
         let provider = Provider::open_with(
             Arc::clone(&engine) as Arc<dyn KeyValueStore>,
             Settings::default(),
@@ -78,9 +87,14 @@ impl Store {
     }
 
     async fn append(&self) -> Result<Appended> {
+        self.append_to("a", ExpectedVersion::Any).await
+    }
+
+    async fn append_to(&self, stream: &str, expected: ExpectedVersion) -> Result<Appended> {
+        let stream = StreamId::new("case", stream).expect("a valid name");
         let payload = Payload::new(ContentType::OCTET_STREAM, b"payload".to_vec());
         let event = EventMessage::new("Noted", payload).expect("a valid name");
-        self.log.append(&stream(), ExpectedVersion::Any, [event]).await
+        self.log.append(&stream, expected, [event]).await
     }
 
     /// How many events there are, after all of them were read.
@@ -103,7 +117,7 @@ fn runtime() -> Runtime {
 /// Runs in a task of a runtime with several threads, for at most half a minute.
 fn in_a_task(case: impl Future<Output = ()> + Send + 'static) {
     let runtime = runtime();
-    let case = runtime.spawn(async { tokio::time::timeout(Duration::from_secs(30), case).await });
+    let case = runtime.spawn(async { tokio::time::timeout(HANGS, case).await });
     let ended = runtime.block_on(case).expect("the case does not fail");
     ended.expect("nothing waits for ever");
 }
@@ -246,4 +260,126 @@ fn store_outlives_a_runtime_that_ends_in_the_middle_of_a_commit() {
             assert!(stored >= LONELY + least, "{stored}");
         });
     }
+}
+
+/// Begins an append on a worker of `first`, where it is served, and gives it away once it has come to `gate`.
+fn begun_on(first: &Runtime, store: &Arc<Store>, gate: &mut Gate) -> BoxFuture<'static, Result<Appended>> {
+    let store = Arc::clone(store);
+    let mut call = async move { store.append_to("new", ExpectedVersion::NoStream).await }.boxed();
+    let begun = first.spawn(async move {
+        let told = poll_immediate(&mut call).await;
+        assert!(told.is_none(), "it is held: {told:?}");
+        call
+    });
+    let call = first.block_on(begun).expect("it does not panic");
+    first.block_on(gate.reached());
+    call
+}
+
+/// Drives a future on this thread, which has no runtime.
+fn without_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    for _ in 0..HANGS.as_millis() {
+        if let Poll::Ready(ended) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return ended;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("it waits for ever");
+}
+
+/// The commit may have happened: that is what its caller is told, and not that the store is closed.
+#[test]
+fn caller_whose_commit_ends_with_a_runtime_is_told_that_nobody_knows() {
+    let first = runtime();
+    let store = Arc::new(first.block_on(Store::with_a_lone_caller()));
+    let mut gate = store.engine.hold_next_commit(Moment::AfterApplying);
+    let call = begun_on(&first, &store, &mut gate);
+    first.shutdown_background();
+    // Where the loop was just about to look for more, it has the commit, and goes on with it.
+    gate.release();
+    match without_a_runtime(call) {
+        Ok(appended) => assert_eq!(appended.version.get(), 1),
+        Err(error) => assert!(error.outcome_unknown(), "{error:?}"),
+    }
+    runtime().block_on(async {
+        // It has, as an answer that writes nothing knows, too.
+        let expected = ExpectedVersion::Exact(Version::new(1));
+        let next = store.append_to("new", expected).await.expect("it is appended");
+        assert_eq!(next.version.get(), 2);
+    });
+}
+
+/// Nobody else asks for anything that would wake the loop.
+#[test]
+fn request_is_served_whose_runtime_ends_before_it_is_decided() {
+    let first = runtime();
+    let store = Arc::new(first.block_on(Store::with_a_lone_caller()));
+    let mut gate = store.engine.hold_read_after(0);
+    let call = begun_on(&first, &store, &mut gate);
+    first.shutdown_background();
+    gate.release();
+    let told = without_a_runtime(call);
+    assert_eq!(told.expect("it is appended").version.get(), 1);
+}
+
+#[test]
+fn caller_need_not_have_a_runtime() {
+    let runtime = runtime();
+    let store = runtime.block_on(Store::with_a_lone_caller());
+    let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+    let passed = runtime.spawn(async move {
+        gate.reached().await;
+        gate.release();
+    });
+    without_a_runtime(store.append()).expect("it is appended");
+    runtime.block_on(passed).expect("it does not panic");
+}
+
+/// What was asked for before the end is done, and what comes behind it is not.
+#[test]
+fn request_behind_the_end_is_told_that_the_store_is_closed() {
+    in_a_task(async {
+        let store = Store::open().await;
+        let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+        let mut held = pin!(store.append());
+        assert!(poll_immediate(&mut held).await.is_none(), "it is queued");
+        gate.reached().await;
+        let mut close = pin!(store.provider.close());
+        assert!(poll_immediate(&mut close).await.is_none(), "it is queued");
+        let mut behind = pin!(store.append());
+        let told = poll_immediate(&mut behind).await;
+        assert!(told.is_none(), "it is queued: {told:?}");
+        gate.release();
+        held.await.expect("it is appended");
+        close.await.expect("it closes");
+        let told = behind.await;
+        assert!(matches!(told, Err(Error::ProviderClosed)), "{told:?}");
+    });
+}
+
+/// A store that runs on one runtime alone ends with it. What was under way then may have happened.
+#[test]
+fn store_that_has_ended_with_its_runtime_keeps_nobody_waiting() {
+    let first = Builder::new_current_thread().enable_all().build();
+    let first = first.expect("a runtime can be built");
+    let store = Arc::new(first.block_on(Store::open_with(Options::default().single_threaded())));
+    let mut gate = store.engine.hold_next_commit(Moment::AfterApplying);
+    let mut held = pin!(store.append());
+    let mut behind = pin!(store.append());
+    first.block_on(async {
+        assert!(poll_immediate(&mut held).await.is_none(), "it is queued");
+        gate.reached().await;
+        assert!(poll_immediate(&mut behind).await.is_none(), "it is queued");
+    });
+    drop(first);
+    let told = without_a_runtime(held);
+    assert!(
+        told.as_ref().is_err_and(|error| error.outcome_unknown()),
+        "{told:?}"
+    );
+    for told in [without_a_runtime(behind), without_a_runtime(store.append())] {
+        assert!(matches!(told, Err(Error::ProviderClosed)), "{told:?}");
+    }
+    without_a_runtime(store.provider.close()).expect("it has ended");
 }

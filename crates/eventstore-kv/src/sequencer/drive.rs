@@ -59,11 +59,50 @@ impl Lone {
     }
 }
 
+/// The worker, and whether the loop has ended that calls it.
+#[derive(Clone, Debug)]
+struct Shared {
+    /// Held by whoever makes a step.
+    worker: Arc<Mutex<Worker>>,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Shared {
+    /// Turns those away who wait for a loop that has ended. Whoever makes a step meanwhile does so after it.
+    fn turn_away(&self) {
+        if self.has_ended.load(Ordering::SeqCst)
+            && let Ok(mut worker) = self.worker.try_lock()
+        {
+            worker.turn_away();
+        }
+    }
+}
+
+/// Dropped after a step, or with the future that makes it.
+#[derive(Debug)]
+struct Step(Shared);
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.0.turn_away();
+    }
+}
+
+/// Dropped with the loop: at its end, with the runtime that it runs on, or when it panics.
+#[derive(Debug)]
+struct Loop<'a>(&'a Shared);
+
+impl Drop for Loop<'_> {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::SeqCst);
+        self.0.turn_away();
+    }
+}
+
 /// The sequencer, and what wakes it.
 #[derive(Debug)]
 pub(super) struct Drive {
-    /// Held by whoever makes a step.
-    worker: Arc<Mutex<Worker>>,
+    shared: Shared,
     bell: Bell,
     lone: Lone,
     is_disturbed: Arc<AtomicBool>,
@@ -73,7 +112,10 @@ pub(super) struct Drive {
 impl Drive {
     pub(super) fn new(worker: Worker, bell: Bell, lone: Lone, clock: Arc<dyn Clock>) -> Self {
         Self {
-            worker: Arc::new(Mutex::new(worker)),
+            shared: Shared {
+                worker: Arc::new(Mutex::new(worker)),
+                has_ended: Arc::default(),
+            },
             bell,
             lone,
             is_disturbed: Arc::default(),
@@ -108,7 +150,7 @@ impl Drive {
         if !self.lone.is_likely() || !request.is_append() || !blocking::is_possible_here() {
             return Some(request);
         }
-        let Ok(mut worker) = Arc::clone(&self.worker).try_lock_owned() else {
+        let Ok(mut worker) = Arc::clone(&self.shared.worker).try_lock_owned() else {
             return Some(request);
         };
         if !worker.is_free() {
@@ -117,26 +159,36 @@ impl Drive {
         self.is_disturbed.store(true, Ordering::Relaxed);
         // Where the runtime ends before the request was served, the loop goes on with it.
         let unfinished = End(Some(self.bell.clone()));
+        let step = Step(self.shared.clone());
         blocking::begin_here(async move {
             worker.serve(request).await;
             drop(worker);
+            drop(step);
             unfinished.call_off();
         });
         None
     }
 
+    /// Something was queued.
+    pub(super) fn ring(&self) {
+        self.bell.ring();
+        self.shared.turn_away();
+    }
+
     async fn run(&self) {
+        let Shared { worker, .. } = &self.shared;
+        let _loop = Loop(&self.shared);
         let mut rest = Rest::new(Arc::clone(&self.clock), Arc::clone(&self.is_disturbed));
         loop {
-            let next = self.worker.lock().await.work().await;
+            let next = worker.lock().await.work().await;
             let Some(Rests { look, is_unsettled }) = next else {
-                return self.worker.lock().await.finish().await;
+                return worker.lock().await.finish().await;
             };
             tokio::select! {
                 biased;
                 () = self.bell.rung() => self.is_disturbed.store(true, Ordering::Relaxed),
                 () = rest.undisturbed(), if is_unsettled => {
-                    self.worker.lock().await.settle_at_rest().await;
+                    worker.lock().await.settle_at_rest().await;
                 }
                 () = rest::until(look) => {}
             }

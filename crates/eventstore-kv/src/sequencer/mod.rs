@@ -37,7 +37,7 @@ pub(crate) struct Sequencer {
     requests: mpsc::Sender<Command>,
     drive: Arc<Drive>,
     /// Kept so that sessions find the queue of releases open as long as there is a provider.
-    releases: Releases,
+    _releases: Releases,
     released: Arc<Notify>,
     /// Dropped after the queue of requests: then nobody can ask for anything any more.
     _end: End,
@@ -131,7 +131,7 @@ impl Sequencer {
         Ok(Self {
             requests,
             drive,
-            releases,
+            _releases: releases,
             released,
             _end: End(Some(bell)),
         })
@@ -147,7 +147,7 @@ impl Sequencer {
         }
         match answer.await {
             Ok(answer) => answer.reply,
-            Err(_) if self.requests.is_closed() => Err(Error::ProviderClosed),
+            // Whoever was not written is told so.
             Err(_) => Err(Error::OutcomeUnknown {
                 reason: "the runtime has ended on which it was written".to_owned(),
                 source: None,
@@ -157,7 +157,7 @@ impl Sequencer {
 
     async fn queue(&self, command: Command) -> std::result::Result<(), mpsc::error::SendError<Command>> {
         self.requests.send(command).await?;
-        self.releases.bell.ring();
+        self.drive.ring();
         Ok(())
     }
 

@@ -211,7 +211,9 @@ impl Worker {
         // Whoever is in the queue behind the end is told so.
         self.queues.releases.close();
         self.queues.requests.close();
-        while self.queues.requests.recv().await.is_some() {}
+        while let Some(command) = self.queues.requests.recv().await {
+            refuse(command);
+        }
         if let Some(reply) = self.closing.take() {
             self.is_over = true;
             self.turns.leave_all(&*self.engine.store()).await;
@@ -220,6 +222,19 @@ impl Worker {
             let _ = reply.send(closed);
         } else {
             self.tails.close();
+        }
+    }
+
+    /// Answers those who wait, and all who come: nobody will serve them.
+    pub(super) fn turn_away(&mut self) {
+        self.is_over = true;
+        self.queues.releases.close();
+        self.queues.requests.close();
+        while let Ok(command) = self.queues.requests.try_recv() {
+            refuse(command);
+        }
+        for request in self.turns.take_parked().chain(self.waiting.drain(..)) {
+            request.answer(Err(Error::ProviderClosed));
         }
     }
 
@@ -417,6 +432,13 @@ impl Worker {
             })
         });
         request.answer(answer);
+    }
+}
+
+/// Tells whoever asked that nothing is done any more.
+fn refuse(command: Command) {
+    if let Command::Write(request) = command {
+        request.answer(Err(Error::ProviderClosed));
     }
 }
 
