@@ -16,7 +16,7 @@ use eventstore_kv::{Options, Provider, SystemClock};
 use eventstore_testkit::fault::{FaultStore, Gate, Moment};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, poll_immediate};
-use kv_core::KeyValueStore;
+use kv_core::{KeyValueStore, Outcome};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
@@ -382,4 +382,40 @@ fn store_that_has_ended_with_its_runtime_keeps_nobody_waiting() {
         assert!(matches!(told, Err(Error::ProviderClosed)), "{told:?}");
     }
     without_a_runtime(store.provider.close()).expect("it has ended");
+}
+
+/// What a straggler has moved is read again, and the loop goes on with the request.
+#[test]
+fn lone_request_whose_commit_loses_is_decided_anew() {
+    in_a_task(async {
+        let store = Store::with_a_lone_caller().await;
+        let in_doubt = kv_core::Error::outcome_unknown("no answer", "time-out");
+        let straggler = store.engine.detach_next_commit(in_doubt);
+        let told = store.append().await;
+        assert!(told.is_err_and(|error| error.outcome_unknown()));
+        let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+        let landed = async {
+            gate.reached().await;
+            let landed = straggler.land().await.expect("it lands");
+            gate.release();
+            landed
+        };
+        let (appended, landed) = tokio::join!(store.append(), landed);
+        assert_eq!(landed, Outcome::Applied);
+        assert_eq!(appended.expect("it is appended").version.get(), LONELY + 2);
+        assert_eq!(store.count().await, LONELY + 2);
+    });
+}
+
+#[test]
+fn store_that_nobody_has_any_more_lets_go_of_its_engine() {
+    in_a_task(async {
+        let store = Store::open().await;
+        store.append().await.expect("it is appended");
+        let engine = Arc::downgrade(&store.engine);
+        drop(store);
+        while engine.strong_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
 }

@@ -305,6 +305,30 @@ mod tests {
         assert!(!is_here(&reads));
     }
 
+    fn may_block_in_place(runtime: &tokio::runtime::Runtime) -> [bool; 2] {
+        let asked = runtime.spawn(async {
+            let within = in_place(async { MAY_BLOCK.get() }).await;
+            [within, MAY_BLOCK.get()]
+        });
+        runtime.block_on(asked).expect("it does not panic")
+    }
+
+    #[test]
+    fn calls_in_place_run_on_a_thread_that_can_be_spared_and_those_after_them_do_not() {
+        let several = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build();
+        assert_eq!(may_block_in_place(&several.expect("a runtime")), [true, false]);
+        let alone = tokio::runtime::Builder::new_current_thread().build();
+        assert_eq!(may_block_in_place(&alone.expect("a runtime")), [false, false]);
+        let own = thread::spawn(|| {
+            allow_on_this_thread();
+            drop(Allowed::on_this_thread());
+            MAY_BLOCK.get()
+        });
+        assert!(own.join().expect("it does not panic"), "it was allowed before");
+    }
+
     #[test]
     fn panic_on_a_thread_that_may_block_is_told() {
         let told = thread::spawn(|| {

@@ -143,6 +143,7 @@ impl Worker {
 
     /// Serves one request, on the thread of its caller.
     pub(super) async fn serve(&mut self, request: Queued) {
+        self.resume();
         self.waiting.push_back(request);
         self.advance().await;
         if !self.is_free() {
