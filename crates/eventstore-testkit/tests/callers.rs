@@ -255,7 +255,7 @@ fn store_outlives_a_runtime_that_ends_in_the_middle_of_a_commit() {
             assert_eq!(last.version.get(), other.version.get() + 1);
             let stored = store.count().await;
             assert_eq!(stored, last.version.get(), "versions have no gaps");
-            assert!(stored <= LONELY + 3, "{stored}");
+            assert!((LONELY + 2..=LONELY + 3).contains(&stored));
             let least = if moment == Moment::AfterApplying { 3 } else { 2 };
             assert!(stored >= LONELY + least, "{stored}");
         });
@@ -269,9 +269,10 @@ fn begun_on(first: &Runtime, store: &Arc<Store>, gate: &mut Gate) -> BoxFuture<'
     let begun = first.spawn(async move {
         let told = poll_immediate(&mut call).await;
         assert!(told.is_none(), "it is held: {told:?}");
-        call
+        Some(call)
     });
     let call = first.block_on(begun).expect("it does not panic");
+    let call = call.expect("it is given");
     first.block_on(gate.reached());
     call
 }

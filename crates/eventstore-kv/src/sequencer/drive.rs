@@ -4,8 +4,8 @@
 //! fast disk two of those wakes take as long as a sync. As soon as there are several, they share commits, and the loop serves
 //! them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread;
 
 use eventstore_abstractions::{Clock, Error, Result};
@@ -59,85 +59,47 @@ impl Lone {
     }
 }
 
-/// The worker, and whether the loop has ended that calls it.
-#[derive(Clone, Debug)]
-struct Shared {
-    /// Held by whoever makes a step.
-    worker: Arc<Mutex<Worker>>,
-    has_ended: Arc<AtomicBool>,
-}
-
-impl Shared {
-    /// Turns those away who wait for a loop that has ended. Whoever makes a step meanwhile does so after it.
-    fn turn_away(&self) {
-        if self.has_ended.load(Ordering::SeqCst)
-            && let Ok(mut worker) = self.worker.try_lock()
-        {
-            worker.turn_away();
-        }
-    }
-}
-
-/// Dropped after a step, or with the future that makes it.
-#[derive(Debug)]
-struct Step(Shared);
-
-impl Drop for Step {
-    fn drop(&mut self) {
-        self.0.turn_away();
-    }
-}
-
-/// Dropped with the loop: at its end, with the runtime that it runs on, or when it panics.
-#[derive(Debug)]
-struct Loop<'a>(&'a Shared);
-
-impl Drop for Loop<'_> {
-    fn drop(&mut self) {
-        self.0.has_ended.store(true, Ordering::SeqCst);
-        self.0.turn_away();
-    }
-}
-
 /// The sequencer, and what wakes it.
 #[derive(Debug)]
 pub(super) struct Drive {
-    shared: Shared,
+    /// Held by whoever makes a step; gone when the loop is: then nobody is served any more, and whoever waits is told.
+    worker: Weak<Mutex<Worker>>,
     bell: Bell,
     lone: Lone,
     is_disturbed: Arc<AtomicBool>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Drive {
-    pub(super) fn new(worker: Worker, bell: Bell, lone: Lone, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            shared: Shared {
-                worker: Arc::new(Mutex::new(worker)),
-                has_ended: Arc::default(),
-            },
-            bell,
+    /// Begins the loop: on a thread of its own, which may block.
+    pub(super) fn start(
+        worker: Worker,
+        bell: Bell,
+        lone: Lone,
+        clock: Arc<dyn Clock>,
+        threads: Threads,
+    ) -> Result<Self> {
+        let worker = Arc::new(Mutex::new(worker));
+        let drive = Self {
+            worker: Arc::downgrade(&worker),
+            bell: bell.clone(),
             lone,
             is_disturbed: Arc::default(),
-            clock,
-        }
-    }
-
-    /// Begins the loop: on a thread of its own, which may block.
-    pub(super) fn start(self: Arc<Self>, threads: Threads) -> Result<()> {
+        };
+        let rest = Rest::new(clock, Arc::clone(&drive.is_disturbed));
+        let run = run(worker, bell, rest, Arc::clone(&drive.is_disturbed));
         let runtime = Handle::current();
         if threads == Threads::Runtime {
-            runtime.spawn(async move { self.run().await });
-            return Ok(());
+            runtime.spawn(run);
+            return Ok(drive);
         }
         let started = thread::Builder::new()
             .name("event-sequencer".to_owned())
             .spawn(move || {
                 blocking::allow_on_this_thread();
-                runtime.block_on(self.run());
+                runtime.block_on(run);
             });
         match started {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(drive),
             Err(error) => Err(Error::Unavailable {
                 reason: "the system has no thread for the sequencer".to_owned(),
                 source: Some(error.into()),
@@ -150,48 +112,36 @@ impl Drive {
         if !self.lone.is_likely() || !request.is_append() || !blocking::is_possible_here() {
             return Some(request);
         }
-        let Ok(mut worker) = Arc::clone(&self.shared.worker).try_lock_owned() else {
+        let worker = self.worker.upgrade().and_then(|it| it.try_lock_owned().ok());
+        let Some(mut worker) = worker.filter(|worker| worker.is_free()) else {
             return Some(request);
         };
-        if !worker.is_free() {
-            return Some(request);
-        }
         self.is_disturbed.store(true, Ordering::Relaxed);
         // Where the runtime ends before the request was served, the loop goes on with it.
         let unfinished = End(Some(self.bell.clone()));
-        let step = Step(self.shared.clone());
         blocking::begin_here(async move {
             worker.serve(request).await;
             drop(worker);
-            drop(step);
             unfinished.call_off();
         });
         None
     }
+}
 
-    /// Something was queued.
-    pub(super) fn ring(&self) {
-        self.bell.ring();
-        self.shared.turn_away();
-    }
-
-    async fn run(&self) {
-        let Shared { worker, .. } = &self.shared;
-        let _loop = Loop(&self.shared);
-        let mut rest = Rest::new(Arc::clone(&self.clock), Arc::clone(&self.is_disturbed));
-        loop {
-            let next = worker.lock().await.work().await;
-            let Some(Rests { look, is_unsettled }) = next else {
-                return worker.lock().await.finish().await;
-            };
-            tokio::select! {
-                biased;
-                () = self.bell.rung() => self.is_disturbed.store(true, Ordering::Relaxed),
-                () = rest.undisturbed(), if is_unsettled => {
-                    worker.lock().await.settle_at_rest().await;
-                }
-                () = rest::until(look) => {}
+/// Makes the steps that are asked for until nothing more will be.
+async fn run(worker: Arc<Mutex<Worker>>, bell: Bell, mut rest: Rest, is_disturbed: Arc<AtomicBool>) {
+    loop {
+        let next = worker.lock().await.work().await;
+        let Some(Rests { look, is_unsettled }) = next else {
+            return worker.lock().await.finish().await;
+        };
+        tokio::select! {
+            biased;
+            () = bell.rung() => is_disturbed.store(true, Ordering::Relaxed),
+            () = rest.undisturbed(), if is_unsettled => {
+                worker.lock().await.settle_at_rest().await;
             }
+            () = rest::until(look) => {}
         }
     }
 }

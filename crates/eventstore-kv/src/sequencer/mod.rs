@@ -35,9 +35,9 @@ use crate::subscription::Tails;
 #[derive(Debug)]
 pub(crate) struct Sequencer {
     requests: mpsc::Sender<Command>,
-    drive: Arc<Drive>,
+    drive: Drive,
     /// Kept so that sessions find the queue of releases open as long as there is a provider.
-    _releases: Releases,
+    releases: Releases,
     released: Arc<Notify>,
     /// Dropped after the queue of requests: then nobody can ask for anything any more.
     _end: End,
@@ -126,12 +126,17 @@ impl Sequencer {
             &releases,
             lone.clone(),
         );
-        let drive = Arc::new(Drive::new(worker, bell.clone(), lone, Arc::clone(&options.clock)));
-        Arc::clone(&drive).start(options.threads)?;
+        let drive = Drive::start(
+            worker,
+            bell.clone(),
+            lone,
+            Arc::clone(&options.clock),
+            options.threads,
+        )?;
         Ok(Self {
             requests,
             drive,
-            _releases: releases,
+            releases,
             released,
             _end: End(Some(bell)),
         })
@@ -157,7 +162,7 @@ impl Sequencer {
 
     async fn queue(&self, command: Command) -> std::result::Result<(), mpsc::error::SendError<Command>> {
         self.requests.send(command).await?;
-        self.drive.ring();
+        self.releases.bell.ring();
         Ok(())
     }
 

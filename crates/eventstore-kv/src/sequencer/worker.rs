@@ -226,19 +226,6 @@ impl Worker {
         }
     }
 
-    /// Answers those who wait, and all who come: nobody will serve them.
-    pub(super) fn turn_away(&mut self) {
-        self.is_over = true;
-        self.queues.releases.close();
-        self.queues.requests.close();
-        while let Ok(command) = self.queues.requests.try_recv() {
-            refuse(command);
-        }
-        for request in self.turns.take_parked().chain(self.waiting.drain(..)) {
-            request.answer(Err(Error::ProviderClosed));
-        }
-    }
-
     /// Takes what is there.
     fn take_all(&mut self) {
         while !self.is_closed() && self.has_room() {
@@ -433,6 +420,19 @@ impl Worker {
             })
         });
         request.answer(answer);
+    }
+}
+
+/// It goes with the loop, also with one that ended with its runtime: what it has not begun is not done.
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.queues.requests.close();
+        while let Ok(command) = self.queues.requests.try_recv() {
+            refuse(command);
+        }
+        for request in self.turns.take_parked().chain(self.waiting.drain(..)) {
+            request.answer(Err(Error::ProviderClosed));
+        }
     }
 }
 
