@@ -114,6 +114,12 @@ fn runtime() -> Runtime {
     runtime.expect("a runtime can be built")
 }
 
+/// Lets pass what waits at a gate, as soon as it has come.
+async fn passed(mut gate: Gate) {
+    gate.reached().await;
+    gate.release();
+}
+
 /// Runs in a task of a runtime with several threads, for at most half a minute.
 fn in_a_task(case: impl Future<Output = ()> + Send + 'static) {
     let runtime = runtime();
@@ -142,13 +148,9 @@ fn calls_of_one_task_find_one_another() {
         let store = Store::with_a_lone_caller().await;
         let before = store.engine.commits();
         // Until this one has come to its end all others are queued.
-        let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+        let gate = store.engine.hold_next_commit(Moment::BeforeApplying);
         let calls = join_all((0..100).map(|_| store.append()));
-        let passed = async {
-            gate.reached().await;
-            gate.release();
-        };
-        let (appended, ()) = tokio::join!(calls, passed);
+        let (appended, ()) = tokio::join!(calls, passed(gate));
         assert!(appended.iter().all(Result::is_ok));
         let commits = store.engine.commits() - before;
         assert!(commits < 50, "{commits} commits for 100 appends");
@@ -162,12 +164,8 @@ fn caller_does_not_wait_for_its_own_task() {
     in_a_task(async {
         let store = Store::with_a_lone_caller().await;
         for _ in 0..50 {
-            let mut gate = store.engine.hold_next_commit(Moment::AfterApplying);
-            let passed = async {
-                gate.reached().await;
-                gate.release();
-            };
-            let (appended, ()) = tokio::join!(store.append(), passed);
+            let gate = store.engine.hold_next_commit(Moment::AfterApplying);
+            let (appended, ()) = tokio::join!(store.append(), passed(gate));
             appended.expect("it is appended");
         }
         assert_eq!(store.count().await, LONELY + 50);

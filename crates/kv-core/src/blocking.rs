@@ -82,11 +82,9 @@ pub fn is_possible_here() -> bool {
         && Handle::try_current().is_ok_and(|it| it.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
-/// Runs blocking calls that `future` makes on the threads on which it is polled, where that [is
-/// possible](is_possible_here); elsewhere they run where they always do.
-///
-/// See [`begin_here`] for an example.
-pub async fn in_place<F: Future>(future: F) -> F::Output {
+/// Runs blocking calls that `future` makes on the threads on which it is polled, where that is possible; elsewhere they
+/// run where they always do.
+async fn in_place<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
         if !is_possible_here() {
@@ -100,8 +98,8 @@ pub async fn in_place<F: Future>(future: F) -> F::Output {
     .await
 }
 
-/// Runs `future` on this thread, [in place](in_place), as far as it comes without a wait for others. What is left of it
-/// becomes a task.
+/// Runs `future` on this thread as far as it comes without a wait for others, with the blocking calls that it makes where
+/// that [is possible](is_possible_here). What is left of it becomes a task.
 ///
 /// So a call that meets nobody changes no threads, and one that has to wait for another future of the same task does
 /// not wait for ever.

@@ -209,12 +209,6 @@ impl Worker {
             }
             self.advance().await;
         }
-        // Whoever is in the queue behind the end is told so.
-        self.queues.releases.close();
-        self.queues.requests.close();
-        while let Some(command) = self.queues.requests.recv().await {
-            refuse(command);
-        }
         if let Some(reply) = self.closing.take() {
             self.is_over = true;
             self.turns.leave_all(&*self.engine.store()).await;
@@ -423,23 +417,18 @@ impl Worker {
     }
 }
 
-/// It goes with the loop, also with one that ended with its runtime: what it has not begun is not done.
+/// It goes with the loop, also with one that ended with its runtime: whoever is in the queue behind the end is told so.
 impl Drop for Worker {
     fn drop(&mut self) {
         self.queues.requests.close();
         while let Ok(command) = self.queues.requests.try_recv() {
-            refuse(command);
+            if let Command::Write(request) = command {
+                self.waiting.push_back(request);
+            }
         }
         for request in self.turns.take_parked().chain(self.waiting.drain(..)) {
             request.answer(Err(Error::ProviderClosed));
         }
-    }
-}
-
-/// Tells whoever asked that nothing is done any more.
-fn refuse(command: Command) {
-    if let Command::Write(request) = command {
-        request.answer(Err(Error::ProviderClosed));
     }
 }
 
