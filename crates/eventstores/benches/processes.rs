@@ -1,9 +1,11 @@
 //! A store that several processes share, on servers, in turns:
 //! `cargo xtask services up`, then `cargo bench -p eventstores --features postgres,etcd --bench processes`.
 //!
-//! On each engine: 96 clients of one process; the same 96 in three processes on one database; and 64 clients beside a rig
-//! that writes by hand what any sequencer must: a key for each event and one head, all that waited in one commit on the
-//! condition that the head is as it was. The rig has no streams, no expected versions and no log.
+//! On each engine: 96 clients of one process; the same 96 in three processes on one database; and 64 clients beside two
+//! rigs that write by hand, all that waited in one commit on the condition that the head of all is as it was. One writes
+//! for each event what a store has of it, and nothing else: the event under its stream and version, an entry of the log that says where
+//! it is, and the head of its stream. The other writes the event alone, and has no streams: what no store can do without. Neither
+//! checks anything, and neither knows of sessions or ids.
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -33,8 +35,15 @@ const ENGINES: [(&str, &str); 2] = [
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(3);
 const PAYLOAD_BYTES: usize = 256;
-/// Most events of one commit of the rig: etcd's limit of operations, less the head.
+/// Most events of one commit of a rig.
 const MAX_COMMIT: usize = 120;
+
+/// What a rig writes for each event.
+#[derive(Clone, Copy)]
+enum Rig {
+    Streams,
+    EventsAlone,
+}
 
 fn main() {
     let runtime = Runtime::new().expect("a runtime");
@@ -58,12 +67,13 @@ async fn compare(server: &str) {
         false => format!("{server}/{name}_{part}"),
     };
     let (scheme, _) = server.split_once(':').expect("a URL has a scheme");
-    let mut figures: [Vec<f64>; 4] = Default::default();
+    let mut figures: [Vec<f64>; 5] = Default::default();
     println!("{scheme}: events/s of single durable appends of {PAYLOAD_BYTES} bytes");
-    println!("  rig x64   store x64   store x96   3 processes x32");
+    println!("  rig x64   events alone x64   store x64   store x96   3 processes x32");
     for round in 0..=ROUNDS {
         let row = [
-            rig(&place("rig"), 64).await,
+            rig(&place("rig"), Rig::Streams, 64).await,
+            rig(&place("alone"), Rig::EventsAlone, 64).await,
             processes(&place("store"), &[64]),
             processes(&place("store"), &[96]),
             processes(&place("store"), &[32, 32, 32]),
@@ -71,8 +81,8 @@ async fn compare(server: &str) {
         // The first round warms up.
         if round > 0 {
             println!(
-                "  {:7.0}   {:9.0}   {:9.0}   {:15.0}",
-                row[0], row[1], row[2], row[3]
+                "  {:7.0}   {:16.0}   {:9.0}   {:9.0}   {:15.0}",
+                row[0], row[1], row[2], row[3], row[4]
             );
             figures
                 .iter_mut()
@@ -80,10 +90,12 @@ async fn compare(server: &str) {
                 .for_each(|(all, figure)| all.push(figure));
         }
     }
-    let [rig, store, one, three] = figures.map(median);
+    let [rig, alone, store, one, three] = figures.map(median);
     println!(
-        "  medians: the store has {:.2} of the rig ({store:.0} of {rig:.0}); three processes have {:.2} of one ({three:.0} of {one:.0})",
+        "  medians: the store has {:.2} of the rig ({store:.0} of {rig:.0}), and {:.2} of events alone ({alone:.0}); \
+         three processes have {:.2} of one ({three:.0} of {one:.0})",
         store / rig,
+        store / alone,
         three / one
     );
 }
@@ -177,20 +189,21 @@ fn message() -> EventMessage {
         .expect("a valid message")
 }
 
-type Waiting = oneshot::Sender<()>;
+/// A client, which has a stream of its own, and how it is told.
+type Waiting = (usize, oneshot::Sender<()>);
 
-async fn rig(url: &str, clients: usize) -> f64 {
+async fn rig(url: &str, rig: Rig, clients: usize) -> f64 {
     let store = engine(url).await;
     let (queue, waiting) = mpsc::channel(clients);
-    let sequencer = tokio::spawn(sequence(store, waiting));
+    let sequencer = tokio::spawn(sequence(store, rig, waiting));
     let (started, mut tasks) = (Instant::now(), JoinSet::new());
-    for _ in 0..clients {
+    for client in 0..clients {
         let queue = queue.clone();
         tasks.spawn(async move {
             let mut appended = 0_u64;
             while started.elapsed() < ROUND {
                 let (done, is_done) = oneshot::channel();
-                queue.send(done).await.expect("the sequencer runs");
+                queue.send((client, done)).await.expect("the sequencer runs");
                 is_done.await.expect("it is committed");
                 appended += 1;
             }
@@ -204,7 +217,7 @@ async fn rig(url: &str, clients: usize) -> f64 {
     rate
 }
 
-async fn sequence(store: Arc<dyn KeyValueStore>, mut waiting: mpsc::Receiver<Waiting>) {
+async fn sequence(store: Arc<dyn KeyValueStore>, rig: Rig, mut waiting: mpsc::Receiver<Waiting>) {
     let mut head = store.get(b"head").await.expect("read");
     let mut position = head.as_ref().map_or(0, |head| {
         let text = std::str::from_utf8(head).expect("a number");
@@ -216,9 +229,19 @@ async fn sequence(store: Arc<dyn KeyValueStore>, mut waiting: mpsc::Receiver<Wai
             Some(head) => Batch::new().require_equals("head", head),
             None => Batch::new().require_absent("head"),
         };
-        for _ in &group {
+        for (client, _) in &group {
             position += 1;
-            batch = batch.put(format!("event-{position:016x}"), payload());
+            batch = match rig {
+                Rig::EventsAlone => batch.put(format!("event-{position:016x}"), payload()),
+                Rig::Streams => {
+                    // The position is as good as a version: it grows, and takes as much room.
+                    let event = format!("event-{client:04}-{position:016x}");
+                    batch
+                        .put(event.clone(), payload())
+                        .put(format!("log-{position:016x}"), event)
+                        .put(format!("stream-{client:04}"), position.to_string())
+                }
+            };
         }
         let next = position.to_string();
         let outcome = store
@@ -226,7 +249,7 @@ async fn sequence(store: Arc<dyn KeyValueStore>, mut waiting: mpsc::Receiver<Wai
             .await;
         assert_eq!(outcome.expect("commit"), Outcome::Applied);
         head = Some(next.into());
-        for done in group.drain(..) {
+        for (_, done) in group.drain(..) {
             // A client whose time is over does not wait.
             let _ = done.send(());
         }

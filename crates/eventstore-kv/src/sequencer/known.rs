@@ -173,7 +173,11 @@ impl Sources<'_> {
     /// Caches the head of a database that was just read.
     async fn database(&mut self, name: &Database, key: &Bytes, stored: Option<Bytes>) -> Result<()> {
         let cached = self.cache.databases.get(name);
-        if cached.is_some_and(|cached| cached.stored == stored) {
+        let is_same = cached.is_some_and(|cached| cached.stored == stored);
+        if self.shared {
+            self.turns.head_is(name, is_same);
+        }
+        if is_same {
             return Ok(());
         }
         if cached.is_some() || self.may_move {

@@ -29,8 +29,8 @@ use crate::subscription::Tails;
 
 /// How often a group whose commit lost against another process is decided anew before its callers are told.
 const MAX_ATTEMPTS: usize = 64;
-/// How often the sequencer naps, in a turn, for the callers that it has just answered. A turn is short, a commit a round trip,
-/// and one that many share takes hardly longer.
+/// How often the sequencer naps, on a shared engine, for the callers that it has just answered: a commit is a round trip
+/// there, and one that many share takes hardly longer.
 const MAX_NAPS: usize = 8;
 const NAP: Duration = Duration::from_micros(40);
 
@@ -68,8 +68,8 @@ pub(super) struct Worker {
     /// What is being committed.
     flying: Option<Arc<Plan>>,
     turns: Turns,
-    /// How many requests the last commit has answered.
-    answered: usize,
+    /// How many requests the last commit has answered, and left.
+    callers: usize,
     /// How many commits in a row have lost against other processes.
     lost: usize,
     /// Databases whose head an earlier commit of unknown outcome may still move, as long as no other has moved it.
@@ -125,7 +125,7 @@ impl Worker {
             waiting: VecDeque::new(),
             flying: None,
             turns: Turns::new(Arc::clone(&options.clock)),
-            answered: 0,
+            callers: 0,
             lost: 0,
             unsettled: Vec::new(),
             closing: None,
@@ -156,14 +156,7 @@ impl Worker {
         self.resume();
         loop {
             self.take_all();
-            for _ in 0..MAX_NAPS {
-                let is_awaited = self.waiting.len() < self.answered && self.turns.holds();
-                if !is_awaited || self.threads == Threads::Runtime {
-                    break;
-                }
-                thread::sleep(NAP);
-                self.take_all();
-            }
+            self.await_callers();
             self.advance().await;
             if self.is_closed() {
                 return None;
@@ -177,6 +170,20 @@ impl Worker {
                     is_unsettled: !self.engine.is_settled(),
                 });
             }
+        }
+    }
+
+    /// Waits, once there is one, for as many callers as there were last.
+    fn await_callers(&mut self) {
+        if !self.capabilities.shared || self.threads == Threads::Runtime {
+            return;
+        }
+        for _ in 0..MAX_NAPS {
+            if self.waiting.is_empty() || self.waiting.len() >= self.callers {
+                return;
+            }
+            thread::sleep(NAP);
+            self.take_all();
         }
     }
 
@@ -316,8 +323,8 @@ impl Worker {
                     plan.forget_events();
                 }
                 let plan = Arc::clone(&landed.plan);
-                self.answered = landed.requests.len();
-                self.lone.answered(self.answered);
+                self.callers = landed.requests.len() + self.waiting.len() + self.queues.requests.len();
+                self.lone.answered(landed.requests.len());
                 self.answer(landed);
                 self.turns.applied(&plan);
                 self.unsettled

@@ -24,6 +24,7 @@ pub(crate) struct Far {
     /// While it is set nothing goes on: the process is stopped.
     is_stopped: watch::Sender<bool>,
     commits: AtomicU64,
+    reads: AtomicU64,
 }
 
 impl Far {
@@ -33,6 +34,7 @@ impl Far {
             away: Duration::from_millis(away_ms),
             is_stopped: watch::Sender::new(false),
             commits: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
         })
     }
 
@@ -52,6 +54,11 @@ impl Far {
     /// How many commits it has begun.
     pub(crate) fn commits(&self) -> u64 {
         self.commits.load(Ordering::SeqCst)
+    }
+
+    /// How many reads of keys it has begun.
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
     }
 
     async fn travel(&self) {
@@ -83,6 +90,7 @@ impl KeyValueStore for Far {
     }
 
     async fn get_many(&self, keys: &[Bytes]) -> Result<Vec<Option<Bytes>>> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
         self.travel().await;
         self.inner.get_many(keys).await
     }

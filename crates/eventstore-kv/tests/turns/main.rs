@@ -223,6 +223,68 @@ async fn process_without_rivals_writes_no_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn process_that_is_alone_does_not_read_before_each_commit() {
+    let store = Arc::new(kv_memory::Store::new());
+    let (engine, mut writing) = (Far::new(&store, 2), Writing::new());
+    let provider = engine.open().await;
+    writing.begin(&provider.default_log());
+    writing.go_on(100).await;
+    let (reads, commits) = (engine.reads(), engine.commits());
+    writing.go_on(1_000).await;
+    let (reads, commits) = (engine.reads() - reads, engine.commits() - commits);
+    assert!(
+        reads > 0 && reads * 8 < commits,
+        "{reads} reads for {commits} commits"
+    );
+    writing.end(&*provider.default_log()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn process_that_comes_to_one_that_was_alone_is_let_in() {
+    for away_ms in [1, 2, 10, 40] {
+        let store = Arc::new(kv_memory::Store::new());
+        let (engine, mut writing) = (Far::new(&store, 1), Writing::new());
+        let first = engine.open().await;
+        writing.begin(&first.default_log());
+        writing.go_on(200).await;
+        let second = Far::new(&store, away_ms).open().await;
+        let before = tokio::time::Instant::now();
+        let stream = StreamId::new("second", "one").expect("a valid name");
+        let log = second.default_log();
+        for number in 0..10 {
+            let appended = log.append(&stream, ExpectedVersion::Any, [event(number)]).await;
+            appended.expect("it is appended");
+        }
+        // Ten turns of the first, and ten ways there and back.
+        let most = Duration::from_millis(10 * (200 + 10 * away_ms));
+        assert!(before.elapsed() < most, "{away_ms}: {:?}", before.elapsed());
+        second.close().await.expect("it closes");
+        writing.is_over.store(true, Ordering::SeqCst);
+        while writing.clients.join_next().await.is_some() {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_without_a_write_is_true_although_another_process_has_written_meanwhile() {
+    let store = Arc::new(kv_memory::Store::new());
+    let engines = [1, 1].map(|away_ms| Far::new(&store, away_ms));
+    let (alone, other) = (engines[0].open().await, engines[1].open().await);
+    let (log, others, stream) = (alone.default_log(), other.default_log(), stream(0, 0));
+    for number in 0..20 {
+        let expected = ExpectedVersion::Exact(Version::new(number));
+        log.append(&stream, expected, [event(number)])
+            .await
+            .expect("appended");
+    }
+    let appended = others.append(&stream, ExpectedVersion::Any, [event(20)]).await;
+    assert_eq!(appended.expect("appended").version, Version::new(21));
+    // What the first one knows of the stream would be a conflict.
+    let expected = ExpectedVersion::Exact(Version::new(21));
+    let appended = log.append(&stream, expected, [event(21)]).await;
+    assert_eq!(appended.expect("appended").version, Version::new(22));
+}
+
+#[tokio::test(start_paused = true)]
 async fn commit_of_another_process_that_has_ended_makes_none_lose() {
     let store = Arc::new(kv_memory::Store::new());
     let engines = [1, 2].map(|away_ms| Far::new(&store, away_ms));

@@ -8,6 +8,7 @@
 //! Nothing but speed depends on it: the condition on the head stays what keeps commits in order, and a process that has
 //! not seen the record, or does not look at it, only makes others lose.
 
+mod alone;
 mod queue;
 
 use std::collections::VecDeque;
@@ -19,6 +20,7 @@ use eventstore_abstractions::{Clock, Database, Result, SessionId, Timestamp};
 use kv_core::{Batch, Durability, KeyValueStore, Outcome};
 use tokio::time::Instant;
 
+use self::alone::Alone;
 use self::queue::ProcessId;
 use super::plan::Plan;
 use super::request::Queued;
@@ -28,13 +30,16 @@ use crate::record::{Record, Turn};
 /// Losses in a row after which a process comes to the record. One is nothing: two that write now and then meet now and then.
 const LOSSES: usize = 2;
 /// Commits of one turn at most. Who gets its turn has to read again what it knew of streams, which must pay off.
-const TURN_COMMITS: usize = 32;
+const TURN_COMMITS: usize = 128;
 /// How long a turn takes at most, but for its last commit: what others wait for.
 const TURN_TIME: Duration = Duration::from_millis(100);
-/// How far two looks at the record are apart, and about how long who has its turn may have nothing to write.
-const LOOK: Duration = Duration::from_millis(5);
+/// How far two looks at the record are apart for who is next, or twice as far as one takes: looks must not be in the way of
+/// who has its turn.
+const LOOK: Duration = Duration::from_millis(2);
 /// The same for a process that has others before it, and nothing to gain from a look but to see that these are dead.
 const FAR_LOOK: Duration = Duration::from_millis(20);
+/// How long who has its turn may have nothing to write, and for twice as long at most.
+const IDLE: Duration = Duration::from_millis(5);
 /// How long a record stays as it is before its holder is taken for dead. A holder that lives changes it after the time of a
 /// turn and one commit.
 const MIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -49,6 +54,8 @@ pub(super) struct Turns {
     clock: Arc<dyn Clock>,
     /// The databases to which others write, too: few.
     rivalries: Vec<Rivalry>,
+    /// Those of the others whose heads need not be read each time.
+    alone: Alone,
     parked: VecDeque<Queued>,
     next_look: Option<Instant>,
     last_look: Instant,
@@ -91,6 +98,7 @@ impl Turns {
             me: *SessionId::generate().as_uuid().as_bytes(),
             clock,
             rivalries: Vec::new(),
+            alone: Alone::default(),
             parked: VecDeque::new(),
             next_look: None,
             last_look: Instant::now(),
@@ -120,13 +128,22 @@ impl Turns {
         Ok(may_write)
     }
 
+    /// The head of the database was read with the record, and is as this process has left it, or is not.
+    pub(super) fn head_is(&mut self, name: &Database, as_left: bool) {
+        if as_left {
+            self.alone.confirm(name, self.clock.now());
+        } else {
+            self.alone.end(name);
+        }
+    }
+
     /// Whether nobody else is expected to have written to the database since the last plan, so that its head and the
-    /// record need not be read for the next one. It is where the turn has begun with a commit, and does not end with the next:
-    /// only then must be known who waits.
+    /// record need not be read for the next one. It is where the process has found itself alone, or where its turn has begun with a
+    /// commit, for as long as a turn: then must be known who waits.
     pub(super) fn trusts(&mut self, name: &Database) -> bool {
         let now = self.clock.now();
         let Some(at) = self.rivalry(name) else {
-            return false;
+            return self.alone.trusts(name, now);
         };
         let Place::Holding {
             commits,
@@ -145,12 +162,6 @@ impl Turns {
     pub(super) fn waits(&self, name: &Database) -> bool {
         self.rivalry(name)
             .is_some_and(|at| matches!(self.rivalries[at].place, Place::Waiting { .. }))
-    }
-
-    /// Whether the process has its turn to write to a database.
-    pub(super) fn holds(&self) -> bool {
-        let holds = |it: &Rivalry| matches!(it.place, Place::Holding { .. });
-        self.rivalries.iter().any(holds)
     }
 
     /// Takes what waits for a turn out of `waiting`.
@@ -215,6 +226,10 @@ impl Turns {
 
     /// A commit lost because the head of the database had moved.
     pub(super) fn lost(&mut self, name: &Database) {
+        if self.alone.end(name) {
+            // The other one need not have written just now.
+            return;
+        }
         let at = self.rivalry_of(name);
         let place = &mut self.rivalries[at].place;
         if let Place::Free { losses } = place {
@@ -261,9 +276,9 @@ impl Turns {
             }
         }
         self.unpark(waiting);
-        let me = self.me;
-        let pauses = self.rivalries.iter().map(|rivalry| rivalry.pause(me));
-        self.next_look = pauses.min().map(|pause| now + pause);
+        let (me, looked) = (self.me, now.elapsed());
+        let pauses = self.rivalries.iter().map(|rivalry| rivalry.pause(me, looked));
+        self.next_look = pauses.min().map(|pause| Instant::now() + pause);
         Ok(())
     }
 
@@ -397,19 +412,22 @@ impl Turns {
                 turn: None,
                 place: Place::Free { losses: 0 },
             });
-            self.next_look.get_or_insert_with(|| Instant::now() + LOOK);
+            self.next_look.get_or_insert_with(|| Instant::now() + IDLE);
             self.rivalries.len() - 1
         })
     }
 }
 
 impl Rivalry {
-    /// How long to wait before the next look.
-    fn pause(&self, me: ProcessId) -> Duration {
+    /// How long to wait before the next look, after one that took so long.
+    fn pause(&self, me: ProcessId, looked: Duration) -> Duration {
+        if !matches!(self.place, Place::Waiting { .. }) {
+            return IDLE;
+        }
         let waiting = self.turn.iter().flat_map(|turn| &turn.waiting);
         match waiting.copied().position(|id| id == me) {
-            None | Some(0) => LOOK,
-            Some(_) => FAR_LOOK,
+            None | Some(0) => LOOK.max(2 * looked),
+            Some(_) => FAR_LOOK.max(2 * looked),
         }
     }
 }
