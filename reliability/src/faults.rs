@@ -222,12 +222,15 @@ impl<'a> Bench<'a> {
         }
         let opened = self
             .runtime
-            .block_on(verify::check(self.backend, &path, &self.ledger));
+            .block_on(verify::open_and_close(self.backend, &path, &self.ledger));
         let opened = match opened {
-            Ok(report) if report.is_clean() => "opens".to_owned(),
-            Ok(report) => {
-                problems.push(format!("{name}: opened on a full disk: {report}"));
-                report.to_string()
+            Ok((report, closed)) => {
+                if !report.is_clean() {
+                    problems.push(format!("{name}: opened on a full disk: {report}"));
+                }
+                let closed =
+                    closed.map_or_else(|error| crate::writer::kind(&error), |()| "closes".to_owned());
+                format!("reads all, {closed}")
             }
             Err(error) => crate::writer::kind(&error),
         };

@@ -79,10 +79,20 @@ impl std::fmt::Display for Report {
 
 /// Opens the store, looks at everything, and closes it.
 pub(crate) async fn check(backend: Backend, path: &Path, ledger: &Ledger) -> Result<Report> {
+    let (report, closed) = open_and_close(backend, path, ledger).await?;
+    closed.map(|()| report)
+}
+
+/// The same, where the store may be read and not be closed.
+pub(crate) async fn open_and_close(
+    backend: Backend,
+    path: &Path,
+    ledger: &Ledger,
+) -> Result<(Report, Result<()>)> {
     let provider = connect(&backend.url(path)).await?;
     let report = check_log(backend, &*provider.default_log(), ledger).await;
-    provider.close().await?;
-    report
+    let closed = provider.close().await;
+    Ok((report?, closed))
 }
 
 /// The same in an open store.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventstore_abstractions::{
     Appended, Clock, ContentType, Error, EventLog, EventLogExt, EventMessage, EventStoreProvider,
-    EventStoreProviderExt, ExpectedVersion, Payload, Result, Settings, StreamId, Timestamp, Version,
+    EventStoreProviderExt, ExpectedVersion, Notice, Payload, Result, Settings, StreamId, SubscribeOptions,
+    Timestamp, Version,
 };
 use eventstore_kv::{Options, Provider, SystemClock};
 use eventstore_testkit::fault::{FaultStore, Gate, Moment};
@@ -24,6 +25,8 @@ use tokio::task::LocalSet;
 const LONELY: u64 = 20;
 /// Longer than anything that ends takes.
 const HANGS: Duration = Duration::from_secs(30);
+/// As long as whatever is not held takes, nearly always.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A clock that knows which thread has looked at it last: the one that decides requests.
 #[derive(Debug)]
@@ -277,14 +280,19 @@ fn begun_on(first: &Runtime, store: &Arc<Store>, gate: &mut Gate) -> BoxFuture<'
 
 /// Drives a future on this thread, which has no runtime.
 fn without_a_runtime<T>(future: impl Future<Output = T>) -> T {
+    within(HANGS, future).expect("it does not wait for ever")
+}
+
+/// The same, and gives up after some time.
+fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
-    for _ in 0..HANGS.as_millis() {
+    for _ in 0..time.as_millis() {
         if let Poll::Ready(ended) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return ended;
+            return Some(ended);
         }
         thread::sleep(Duration::from_millis(1));
     }
-    panic!("it waits for ever");
+    None
 }
 
 /// The commit may have happened: that is what its caller is told, and not that the store is closed.
@@ -306,6 +314,55 @@ fn caller_whose_commit_ends_with_a_runtime_is_told_that_nobody_knows() {
         let expected = ExpectedVersion::Exact(Version::new(1));
         let next = store.append_to("new", expected).await.expect("it is appended");
         assert_eq!(next.version.get(), 2);
+    });
+}
+
+/// Nothing is appended afterwards that would wake who follows the log.
+#[test]
+fn follower_is_told_of_a_commit_that_has_ended_with_a_runtime() {
+    let (first, second) = (runtime(), runtime());
+    let store = Arc::new(second.block_on(Store::with_a_lone_caller()));
+    let mut followed = store.log.subscribe(SubscribeOptions::from_start());
+    second.block_on(async { while !matches!(followed.next().await, Some(Ok(Notice::CaughtUp(_)))) {} });
+    let mut gate = store.engine.hold_next_commit(Moment::AfterApplying);
+    let call = begun_on(&first, &store, &mut gate);
+    let next = second.spawn(async move { tokio::time::timeout(HANGS, followed.next_event()).await });
+    first.shutdown_background();
+    gate.release();
+    drop(without_a_runtime(call));
+    let next = second.block_on(next).expect("it does not panic");
+    let event = next
+        .expect("it is told")
+        .expect("it goes on")
+        .expect("it is read");
+    assert_eq!(event.position.get(), LONELY + 1);
+}
+
+/// As long as the commit may still land an answer that writes nothing is compared with the head once more.
+#[test]
+fn commit_that_has_ended_with_a_runtime_may_still_land() {
+    let broken_off = || {
+        let first = runtime();
+        let store = Arc::new(first.block_on(Store::with_a_lone_caller()));
+        let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+        let call = begun_on(&first, &store, &mut gate);
+        first.shutdown_background();
+        let mut call = pin!(call);
+        let told = within(SOON, call.as_mut());
+        // Where the loop was just about to look for more, it has the commit, and goes on with it.
+        gate.release();
+        let told = told.unwrap_or_else(|| without_a_runtime(call));
+        told.is_err_and(|error| error.outcome_unknown()).then_some(store)
+    };
+    let store = (0..20).find_map(|_| broken_off()).expect("it is broken off");
+    runtime().block_on(async {
+        for commits in [1, 0] {
+            let before = store.engine.commits();
+            let refused = store.append_to("a", ExpectedVersion::NoStream).await;
+            assert!(matches!(refused, Err(Error::StoreVersionMismatch { .. })));
+            assert_eq!(store.engine.commits() - before, commits);
+            store.append().await.expect("it is appended");
+        }
     });
 }
 
@@ -386,24 +443,29 @@ fn store_that_has_ended_with_its_runtime_keeps_nobody_waiting() {
 /// What a straggler has moved is read again, and the loop goes on with the request.
 #[test]
 fn lone_request_whose_commit_loses_is_decided_anew() {
-    in_a_task(async {
-        let store = Store::with_a_lone_caller().await;
-        let in_doubt = kv_core::Error::outcome_unknown("no answer", "time-out");
-        let straggler = store.engine.detach_next_commit(in_doubt);
-        let told = store.append().await;
-        assert!(told.is_err_and(|error| error.outcome_unknown()));
-        let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
-        let landed = async {
-            gate.reached().await;
-            let landed = straggler.land().await.expect("it lands");
-            gate.release();
-            landed
-        };
-        let (appended, landed) = tokio::join!(store.append(), landed);
-        assert_eq!(landed, Outcome::Applied);
-        assert_eq!(appended.expect("it is appended").version.get(), LONELY + 2);
-        assert_eq!(store.count().await, LONELY + 2);
-    });
+    // The loop may be awake now and then, and serve it: not each time.
+    for _ in 0..10 {
+        in_a_task(decided_anew());
+    }
+}
+
+async fn decided_anew() {
+    let store = Store::with_a_lone_caller().await;
+    let in_doubt = kv_core::Error::outcome_unknown("no answer", "time-out");
+    let straggler = store.engine.detach_next_commit(in_doubt);
+    let told = store.append().await;
+    assert!(told.is_err_and(|error| error.outcome_unknown()));
+    let mut gate = store.engine.hold_next_commit(Moment::BeforeApplying);
+    let landed = async {
+        gate.reached().await;
+        let landed = straggler.land().await.expect("it lands");
+        gate.release();
+        landed
+    };
+    let (appended, landed) = tokio::join!(store.append(), landed);
+    assert_eq!(landed, Outcome::Applied);
+    assert_eq!(appended.expect("it is appended").version.get(), LONELY + 2);
+    assert_eq!(store.count().await, LONELY + 2);
 }
 
 #[test]
