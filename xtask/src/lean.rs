@@ -53,8 +53,8 @@ const SHARED: &str =
     "kv-core kv-memory kv-sled kv-fjall kv-redb kv-lmdb kv-postgres kv-etcd eventstore-kv eventstore-testkit";
 const SHARED_FEATURES: &str = "eventstore-kv/fuzzing eventstore-testkit/simulation kv-core/blocking kv-core/waits kv-postgres/fuzzing kv-postgres/tls";
 
-/// Lints the facade with no feature and with each feature alone: first as an application has it, without what tests bring,
-/// then its tests. What it refuses then is tested. All features together are linted and tested with the workspace. The
+/// Lints the facade with no feature and with each feature alone, as an application has it, without what tests bring. What it
+/// refuses then is tested. All features together are linted and tested with the workspace. The
 /// example is tested on a backend that is not its default.
 pub(crate) fn features() -> Outcome {
     for feature in ["", "domain"].into_iter().chain(BACKENDS) {
@@ -74,8 +74,6 @@ pub(crate) fn features() -> Outcome {
             "" => String::new(),
             feature => format!("eventstores/{feature}"),
         };
-        let lints = ["--all-targets", "--", "-D", "warnings"];
-        with_shared("clippy", "eventstores", &feature, &lints)?;
         with_shared("test", "eventstores", &feature, &["--test", "refused"])?;
     }
     let targets = ["--bin", "bank-account", "--test", "tour"];
