@@ -33,7 +33,8 @@
 //! One table, `(k bytea PRIMARY KEY, v bytea NOT NULL)`, whose bytes no collation sorts. The row of the empty key, which is
 //! no key of a store, says that the table is ours and of which version; an empty table that an administrator made is
 //! taken as it is. Making the table needs `CREATE` on the schema; afterwards `SELECT`, `INSERT`, `UPDATE` and `DELETE` on
-//! the table are enough. `VACUUM` is left to the server.
+//! the table are enough. `VACUUM` is left to the server. It compresses values of more than 2 KB, by lz4 if it was built with
+//! that.
 //!
 //! # What a commit does
 //! A commit is one statement, which is its own transaction at isolation `SERIALIZABLE`: one round trip checks the

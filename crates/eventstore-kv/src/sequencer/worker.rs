@@ -33,6 +33,8 @@ const MAX_ATTEMPTS: usize = 64;
 /// there, and one that many share takes hardly longer.
 const MAX_NAPS: usize = 8;
 const NAP: Duration = Duration::from_micros(40);
+/// Who has not come back so long after the answer is not waited for.
+const GONE: Duration = Duration::from_millis(2);
 
 type Closing = oneshot::Sender<Result<()>>;
 
@@ -68,8 +70,9 @@ pub(super) struct Worker {
     /// What is being committed.
     flying: Option<Arc<Plan>>,
     turns: Turns,
-    /// How many requests the last commit has answered, and left.
+    /// How many requests the last commit has answered, and left, and when.
     callers: usize,
+    answered_at: Instant,
     /// How many commits in a row have lost against other processes.
     lost: usize,
     /// Databases whose head an earlier commit of unknown outcome may still move, as long as no other has moved it.
@@ -126,6 +129,7 @@ impl Worker {
             flying: None,
             turns: Turns::new(Arc::clone(&options.clock)),
             callers: 0,
+            answered_at: Instant::now(),
             lost: 0,
             unsettled: Vec::new(),
             closing: None,
@@ -175,7 +179,8 @@ impl Worker {
 
     /// Waits, once there is one, for as many callers as there were last.
     fn await_callers(&mut self) {
-        if !self.capabilities.shared || self.threads == Threads::Runtime {
+        let is_worth_it = self.capabilities.shared && self.answered_at.elapsed() < GONE;
+        if !is_worth_it || self.threads == Threads::Runtime {
             return;
         }
         for _ in 0..MAX_NAPS {
@@ -324,6 +329,7 @@ impl Worker {
                 }
                 let plan = Arc::clone(&landed.plan);
                 self.callers = landed.requests.len() + self.waiting.len() + self.queues.requests.len();
+                self.answered_at = Instant::now();
                 self.lone.answered(landed.requests.len());
                 self.answer(landed);
                 self.turns.applied(&plan);
