@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventstores::{
-    ContentType, EventLogExt, EventMessage, EventStoreProviderExt, ExpectedVersion, Payload, StreamId,
+    ContentType, EventLogExt, EventMessage, EventStoreProviderExt, ExpectedVersion, Notice, Payload,
+    StreamId, SubscribeOptions,
 };
 use kv_core::{Batch, Durability, KeyValueStore, Outcome};
 use tokio::runtime::Runtime;
@@ -35,6 +36,9 @@ const ENGINES: [(&str, &str); 2] = [
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(3);
 const PAYLOAD_BYTES: usize = 256;
+const WAKE_UPS: usize = 100;
+/// Between two appends, so that the store is at rest.
+const REST: Duration = Duration::from_millis(50);
 /// Most events of one commit of a rig.
 const MAX_COMMIT: usize = 120;
 
@@ -98,6 +102,45 @@ async fn compare(server: &str) {
         store / alone,
         three / one
     );
+    let woken = wake_up(&place("wake")).await;
+    println!(
+        "  a subscriber elsewhere has an event {woken:.1} ms after its acknowledgement (median of {WAKE_UPS})"
+    );
+}
+
+/// Milliseconds from an acknowledgement to when a subscriber of another provider has the event.
+async fn wake_up(url: &str) -> f64 {
+    let here = eventstores::connect(url).await.expect("open");
+    let elsewhere = eventstores::connect(url).await.expect("open");
+    let mut subscription = elsewhere.default_log().subscribe(SubscribeOptions::from_start());
+    while !matches!(subscription.next().await, Some(Ok(Notice::CaughtUp(_)))) {}
+    let (log, stream) = (
+        here.default_log(),
+        StreamId::new("wake", "up").expect("a valid name"),
+    );
+    let received = tokio::spawn(async move {
+        let mut received = Vec::new();
+        for _ in 0..WAKE_UPS {
+            let event = subscription.next_event().await.expect("it goes on");
+            event.expect("it is read");
+            received.push(Instant::now());
+        }
+        received
+    });
+    let mut acknowledged = Vec::new();
+    for _ in 0..WAKE_UPS {
+        tokio::time::sleep(REST).await;
+        let appended = log.append(&stream, ExpectedVersion::Any, [message()]).await;
+        appended.expect("append");
+        acknowledged.push(Instant::now());
+    }
+    let received = received.await.expect("it follows");
+    let pairs = received.into_iter().zip(acknowledged);
+    let waits = pairs.map(|(received, acknowledged)| received.saturating_duration_since(acknowledged));
+    let woken = median(waits.map(|wait| wait.as_secs_f64() * 1e3).collect());
+    here.close().await.expect("close");
+    elsewhere.close().await.expect("close");
+    woken
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
