@@ -225,12 +225,14 @@ impl<'a> Bench<'a> {
             .block_on(verify::open_and_close(self.backend, &path, &self.ledger));
         let opened = match opened {
             Ok((report, closed)) => {
-                if !report.is_clean() {
+                let read = if report.is_clean() {
+                    "all".to_owned()
+                } else {
                     problems.push(format!("{name}: opened on a full disk: {report}"));
-                }
-                let closed =
-                    closed.map_or_else(|error| crate::writer::kind(&error), |()| "closes".to_owned());
-                format!("reads all, {closed}")
+                    report.to_string()
+                };
+                let closed = closed.map_or_else(|error| crate::writer::kind(&error), |()| "done".to_owned());
+                format!("reads {read}, closing {closed}")
             }
             Err(error) => crate::writer::kind(&error),
         };

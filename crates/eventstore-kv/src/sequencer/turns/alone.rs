@@ -31,20 +31,13 @@ struct Seen {
 impl Alone {
     /// The head of the database was read now, and was as the process had left it.
     pub(super) fn confirm(&mut self, name: &Database, now: Timestamp) {
-        let confirmed = self
-            .0
-            .get(name)
-            .map_or(0, |seen| seen.confirmed)
-            .saturating_add(1);
+        let before = self.0.get(name).map_or(0, |seen| seen.confirmed);
         let seen = Seen {
             since: now,
-            confirmed,
+            confirmed: before.saturating_add(1),
             trusted: 0,
         };
-        match self.0.get_mut(name) {
-            Some(known) => *known = seen,
-            None => drop(self.0.insert(name.clone(), seen)),
-        }
+        self.0.insert(name.clone(), seen);
     }
 
     /// Somebody else has written to the database. Returns whether its head was taken for what it had been.
