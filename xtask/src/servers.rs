@@ -25,7 +25,7 @@ const INVARIANTS: &[&str] = &[
     "versions_have_no_gaps",
 ];
 
-/// Both suites on PostgreSQL, and the one of key-value stores and the invariants on etcd. `cargo xtask services up` has
+/// Both suites on PostgreSQL, the one of key-value stores and the invariants on etcd, and the walk-through of the guide. `cargo xtask services up` has
 /// started both servers.
 pub(crate) fn test() -> Outcome {
     if !has_nextest() {
@@ -40,8 +40,6 @@ pub(crate) fn test() -> Outcome {
         "run",
         "--workspace",
         "--all-features",
-        "--test",
-        "conformance",
         "--no-fail-fast",
         "--retries",
         "2",
@@ -52,7 +50,7 @@ pub(crate) fn test() -> Outcome {
 fn chosen() -> String {
     let invariants = INVARIANTS.join("|");
     format!(
-        "package(kv-postgres) + package(kv-etcd) + (package(eventstores) & (test(/^postgres::/) + \
-         test(/^etcd::.*::({invariants}|.*_across_providers)$/)))"
+        "(binary(conformance) & (package(kv-postgres) + package(kv-etcd) + (package(eventstores) & (test(/^postgres::/) + \
+         test(/^etcd::.*::({invariants}|.*_across_providers)$/))))) + (binary(tour) & test(/^store_moves_to_postgres/))"
     )
 }
