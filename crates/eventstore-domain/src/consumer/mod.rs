@@ -222,6 +222,7 @@ impl Consumer {
         let working = worker::work(Arc::clone(&self.shared), Arc::new(handler), stopped);
         let mut working = std::pin::pin!(working);
         tokio::select! {
+            biased;
             ended = &mut working => return ended,
             () = until => stop.send_replace(true),
         };

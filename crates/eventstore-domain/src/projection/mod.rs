@@ -339,6 +339,7 @@ impl Projector {
     pub async fn run(&self, until: impl Future<Output = ()>) -> Result<()> {
         let (_stop, never) = Stop::channel();
         tokio::select! {
+            biased;
             ended = self.runner.run(never) => ended,
             () = until => Ok(()),
         }
