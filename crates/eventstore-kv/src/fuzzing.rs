@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use crate::keys;
 use crate::record::{
-    DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, ScavengeCursor, Settled, StoreFormat,
-    StreamHead, Turn, block_without, decode_snapshot, open_block, open_postings, open_state, seal_fields,
+    DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Runs, ScavengeCursor, Settled, StoreFormat,
+    StreamHead, Turn, block_without, decode_snapshot, open_block, open_postings, open_state, record_after,
+    seal_bundle_fields, seal_fields,
 };
 
 /// Decodes `fields` as every kind of record, each with a checksum that is right, so that the decoders behind the check
@@ -16,7 +17,8 @@ pub fn decode(fields: &[u8]) {
     let database = Database::default();
     let stream = StreamId::new("account", "alice").expect("a valid name");
     let key = keys::run(&database, &stream, Version::new(300));
-    for value in [seal_fields(&key, fields), Bytes::copy_from_slice(fields)] {
+    let sealed = [seal_fields(&key, fields), seal_bundle_fields(&key, fields)];
+    for value in sealed.into_iter().chain([Bytes::copy_from_slice(fields)]) {
         let _ = StoreFormat::open(&key, &value);
         let _ = DatabaseHead::open(&key, &value);
         let _ = StreamHead::open(&key, &value);
@@ -31,7 +33,8 @@ pub fn decode(fields: &[u8]) {
         let _ = decode_snapshot(&key, &value, Version::FIRST);
         let _ = open_block(&key, &value);
         let _ = block_without(&key, &value, &[0, 2]);
-        if let Ok(run) = Run::open(&key, &value, stream.clone()) {
+        let _ = record_after(&key, &value, &stream, Version::new(150));
+        for run in Runs::open(&key, &value, &stream).into_iter().flatten() {
             let _ = run.ids();
             let _ = run.newest_id();
             let _ = run.reversed();

@@ -13,7 +13,7 @@ use crate::error::open_error;
 use crate::idempotency::Earlier;
 use crate::options::{Options, Threads};
 use crate::record::{
-    self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, StreamHead, decode_snapshot,
+    self, DatabaseHead, IdempotencyEntry, Lease, MessageEntry, Record, Run, Runs, StreamHead, decode_snapshot,
 };
 use crate::stream_cache::StreamCache;
 use crate::{keys, life};
@@ -155,10 +155,11 @@ impl Reader {
             .scan(keys::runs(database, stream, version, Version::MAX).max_items(1))
             .await?;
         let entry = page.entries.first();
-        let run = entry
-            .map(|entry| Run::open(&entry.key, &entry.value, stream.clone()))
-            .transpose()?;
-        if let Some(run) = run.filter(|run| run.first_version() <= version) {
+        let runs = entry.map(|entry| Runs::open(&entry.key, &entry.value, stream));
+        let mut runs = runs.transpose()?.into_iter().flatten();
+        if let Some(run) = runs.find(|run| run.last_version() >= version)
+            && run.first_version() <= version
+        {
             return Ok(Some(run));
         }
         // The head says that something is not kept any more before it is removed.

@@ -15,7 +15,7 @@ use kv_core::Scan;
 
 use crate::pages::{Pages, Piece, page_of};
 use crate::reader::Reader;
-use crate::record::{self, Run};
+use crate::record::{Run, Runs};
 use crate::stream_cache::Beginning;
 use crate::{keys, life};
 
@@ -129,7 +129,9 @@ impl Pages for Rest {
             if !pieces.is_empty() {
                 return Ok(Some(pieces));
             }
-            self.pass_removed().await?;
+            if let Some(piece) = self.look_again().await? {
+                return Ok(Some(VecDeque::from([piece])));
+            }
         }
         Ok(None)
     }
@@ -146,16 +148,14 @@ impl Rest {
             if self.first > self.last {
                 break;
             }
-            let run = Run::open(&entry.key, &entry.value, self.stream.clone())?;
-            if let Some(whole) = &mut self.whole {
-                whole.push(run.clone());
-            }
-            match self.take(run)? {
-                Some(piece) => pieces.push_back(piece),
-                None => {
-                    self.whole = None;
-                    break;
-                }
+            let runs = Runs::open(&entry.key, &entry.value, &self.stream)?;
+            let goes_on = match self.direction {
+                Direction::Forward => self.take_all(runs, &mut pieces)?,
+                Direction::Backward => self.take_all(runs.rev(), &mut pieces)?,
+            };
+            if !goes_on {
+                self.whole = None;
+                break;
             }
         }
         self.next = page.next;
@@ -168,18 +168,20 @@ impl Rest {
         Ok(pieces)
     }
 
-    /// Moves on past what was removed since the read began, where the next event is not there: it is lost if it must be.
-    async fn pass_removed(&mut self) -> Result<()> {
+    /// Looks for the next event where it should be and is not. Its run may have moved, since the read began, into a record
+    /// with those behind it. If it was removed, the read goes on behind all that was.
+    async fn look_again(&mut self) -> Result<Option<Piece>> {
+        self.is_reading = false;
+        let found = self.reader.run(&self.database, &self.stream, self.wanted());
+        if let Some(run) = found.await? {
+            return self.take(run).map(Some);
+        }
         let head = self
             .reader
             .stream_head_at(&self.database, &self.stream, &self.head_key)
             .await?;
-        if head.first() <= self.wanted() {
-            return Err(self.missing());
-        }
         self.first = self.first.max(head.first());
-        self.is_reading = false;
-        Ok(())
+        Ok(None)
     }
 
     /// What is in memory of a forward read.
@@ -207,26 +209,47 @@ impl Rest {
     async fn begin(&self) -> Result<Option<Scan>> {
         let runs = |last| keys::runs(&self.database, &self.stream, self.first, last);
         match self.direction {
-            Direction::Forward => Ok(Some(runs(self.current))),
+            // The last of them may be in a record with newer ones by now.
+            Direction::Forward => Ok(Some(runs(Version::MAX))),
             Direction::Backward if self.last == self.current => Ok(Some(runs(self.current).reverse())),
             Direction::Backward => {
                 let run = self.reader.run(&self.database, &self.stream, self.last).await?;
-                Ok(run.map(|run| runs(run.last_version()).reverse()))
+                Ok(run.map(|run| runs(run.last_of_record()).reverse()))
             }
         }
     }
 
-    /// What the read wants of the next run, and moves on past it; `None` when it does not continue the read.
-    fn take(&mut self, mut run: Run) -> Result<Option<Piece>> {
-        if !(run.first_version()..=run.last_version()).contains(&self.wanted()) {
-            return Ok(None);
+    /// Adds what the read wants of the next runs, and moves on past it. Says whether they continue the read.
+    fn take_all(&mut self, runs: impl Iterator<Item = Run>, pieces: &mut VecDeque<Piece>) -> Result<bool> {
+        for run in runs {
+            let (first, last) = (run.first_version(), run.last_version());
+            let is_passed = match self.direction {
+                Direction::Forward => last < self.first,
+                Direction::Backward => first > self.last,
+            };
+            // Records of several runs have others than are wanted.
+            if is_passed || self.first > self.last {
+                continue;
+            }
+            if !(first..=last).contains(&self.wanted()) {
+                return Ok(false);
+            }
+            if let Some(whole) = &mut self.whole {
+                whole.push(run.clone());
+            }
+            pieces.push_back(self.take(run)?);
         }
+        Ok(true)
+    }
+
+    /// What the read wants of `run`, which has the next event, and moves on past it.
+    fn take(&mut self, mut run: Run) -> Result<Piece> {
         run.select(self.first, self.last)?;
         match self.direction {
             Direction::Forward => self.first = run.last_version().next(),
             Direction::Backward => self.last = Version::new(run.first_version().get() - 1),
         }
-        Piece::new(run, self.direction).map(Some)
+        Piece::new(run, self.direction)
     }
 
     /// The version that comes next.
@@ -235,10 +258,6 @@ impl Rest {
             Direction::Forward => self.first,
             Direction::Backward => self.last,
         }
-    }
-
-    fn missing(&self) -> Error {
-        record::missing(&keys::run(&self.database, &self.stream, self.wanted()))
     }
 }
 

@@ -1,10 +1,10 @@
 //! An engine, and in memory what it does not have yet.
 
-use std::collections::HashSet;
 use std::ops::Deref;
 
 use bytes::Bytes;
 use eventstore_abstractions::{Database, Position, Result};
+use hashbrown::HashSet;
 use kv_core::{Batch, Durability, Error, KeyValueStore, Outcome};
 use parking_lot::RwLock;
 use tokio::sync::Mutex as AsyncMutex;
@@ -16,7 +16,7 @@ use super::replay::Replay;
 use super::room::Room;
 use crate::error::{engine_error, open_error};
 use crate::keys;
-use crate::record::{self, DatabaseHead, Record, Settled};
+use crate::record::{self, DatabaseHead, Record, Settled, StreamHead};
 
 /// Records that are written at once when there is nothing else to do: for so long an append may have to wait.
 const RECORDS_AT_REST: usize = 256;
@@ -24,6 +24,8 @@ const RECORDS_AT_REST: usize = 256;
 const SETTLED_PER_ADDED: usize = 2;
 /// Blocks at the end of a log that are looked at where nothing says that something is missing of them.
 const CHECKED_BLOCKS: usize = 16;
+/// Heads that are compared at once.
+const HEADS_AT_ONCE: usize = 1_024;
 /// How often writing is tried where something else moves a database meanwhile.
 const MAX_ATTEMPTS: usize = 64;
 
@@ -145,7 +147,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
             after,
             position: known.position,
         };
-        let blocks = replay.run(|key| self.pending.read().get(key)).await?;
+        let blocks = replay.run(|key| self.pending.read().pending(key)).await?;
         let mut pending = self.pending.write();
         pending.know(head_key.clone(), known);
         for (position, streams) in blocks {
@@ -330,6 +332,27 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         Ok(())
     }
 
+    /// Forgets the heads of streams that the engine has newer ones of: of an append that nobody knew the outcome of and that
+    /// had its records of a stream itself, or of a retention or a deletion.
+    async fn forget_older_heads(&self) -> Result<()> {
+        let mut heads = self.pending.read().heads().map(owned).collect::<Vec<_>>();
+        heads.sort_unstable();
+        for heads in heads.chunks(HEADS_AT_ONCE) {
+            let keys = heads.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+            let stored = self.engine.get_many(&keys).await.map_err(open_error)?;
+            for ((key, pending), stored) in heads.iter().zip(stored) {
+                // One that is damaged is left to who reads it. What is pending comes from appends: no other head that is
+                // older has its version.
+                let version = |head: &Bytes| StreamHead::open(key, head).map(|head| head.version);
+                let (pending, stored) = (version(pending)?, stored.as_ref().map(version));
+                if stored.is_some_and(|stored| stored.is_ok_and(|stored| stored >= pending)) {
+                    self.pending.write().forget_head(key);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Derives what is not known of a database that has this head.
     async fn catch_up_with(&self, key: Bytes, head: Bytes, database: Database) -> Result<()> {
         let known = self.pending.read().known(&key).cloned();
@@ -339,6 +362,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         if known.head.as_ref() == Some(&head) {
             return Ok(());
         }
+        self.forget_older_heads().await?;
         let after = known.position;
         let position = DatabaseHead::open(&key, &head)?.position;
         // Every commit to it says where to begin deriving, if nothing did before.
@@ -350,6 +374,10 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         };
         self.derive(key, moved, after).await
     }
+}
+
+fn owned((key, value): (&Bytes, &Bytes)) -> (Bytes, Bytes) {
+    (key.clone(), value.clone())
 }
 
 fn put_settled(batch: Batch, database: &Database, position: u64) -> Batch {

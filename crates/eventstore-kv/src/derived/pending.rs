@@ -1,16 +1,18 @@
 //! What is not in the engine yet: derived records in memory.
 
-use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use eventstore_abstractions::Database;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry as MapEntry;
 use kv_core::{Direction, Entry, Scan};
 
 use super::heads::StoredHeads;
 use super::room::Room;
 use super::{Derivation, DerivedStream};
 use crate::keys;
+use crate::record::{follows, is_one_record, seal_bundle};
 
 /// About what a record takes in memory beside its bytes.
 const RECORD_BYTES: usize = 96;
@@ -70,13 +72,24 @@ pub(super) struct Pending {
     bytes: usize,
 }
 
-/// Records that go to the engine together.
+/// What goes to the engine together.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     parts: usize,
+    /// What goes of each stream.
+    streams: HashMap<Bytes, Taken>,
+    /// How many records of what is pending go.
+    taken: usize,
     pub(super) records: Vec<(Bytes, Bytes)>,
     /// The keys of the heads of the databases that they are of, and up to where those are settled then.
-    pub(super) databases: HashMap<Bytes, u64>,
+    pub(super) databases: BTreeMap<Bytes, u64>,
+}
+
+/// What goes of a stream: its oldest runs, and its head.
+#[derive(Clone, Copy, Debug, Default)]
+struct Taken {
+    runs: usize,
+    has_head: bool,
 }
 
 impl Pending {
@@ -94,7 +107,7 @@ impl Pending {
     }
 
     /// What is pending under `key`, or known of a database's head.
-    fn pending(&self, key: &[u8]) -> Option<Bytes> {
+    pub(super) fn pending(&self, key: &[u8]) -> Option<Bytes> {
         if let Some(known) = self.databases.get(key) {
             return known.head.clone();
         }
@@ -106,6 +119,23 @@ impl Pending {
         let runs = &self.streams.get(keys::stream_of_run(key)?)?.runs;
         let at = runs.binary_search_by(|run| run.key.as_ref().cmp(key)).ok()?;
         Some(runs[at].value.clone())
+    }
+
+    /// The heads of streams, and their keys.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        let heads = self.streams.values().filter_map(|stream| stream.head.as_ref());
+        heads.map(|head| (&head.key, &head.value))
+    }
+
+    /// Forgets the head of a stream under `key`: the engine has a newer one.
+    pub(super) fn forget_head(&mut self, key: &Bytes) {
+        let MapEntry::Occupied(mut entry) = self.streams.entry(keys::slice_of_head(key)) else {
+            return;
+        };
+        self.bytes -= entry.get_mut().head.take().map_or(0, |head| head.bytes());
+        if entry.get().is_empty() {
+            entry.remove();
+        }
     }
 
     /// Whether a record under `key` is to be written.
@@ -241,28 +271,38 @@ impl Pending {
         *self = Self::default();
     }
 
-    /// The oldest records: of whole parts of a log, so many at least if there are, as far as there is room.
+    /// The oldest parts of a log, whole, until so many records go at least, as far as there is room. With the runs of a part
+    /// go later ones of their streams that fit into the same record.
     pub(super) fn oldest(&self, records: usize, room: Room) -> Settling {
         let mut settling = Settling::default();
         let (mut operations, mut bytes) = (0, 0);
         for part in &self.parts {
-            if settling.parts > 0 && settling.records.len() >= records {
+            if settling.parts > 0 && settling.taken >= records {
                 break;
             }
             let before = settling.records.len();
-            for derived in part.streams.iter().flat_map(|name| self.of(name, part.position)) {
-                bytes += derived.key.len() + derived.value.len();
-                settling
-                    .records
-                    .push((derived.key.clone(), derived.value.clone()));
+            let mut of_part = Vec::new();
+            for name in &part.streams {
+                let Some(stream) = self.streams.get(name) else {
+                    continue;
+                };
+                let before = settling.streams.get(name).copied().unwrap_or_default();
+                let taken = stream.take(before, part.position, room.record_bytes, &mut settling.records);
+                of_part.push((name, before, taken));
             }
             // A database may need a condition and a record of its own.
             operations += settling.records.len() - before + 2;
+            let written = settling.records[before..].iter();
+            bytes += written.map(|(key, value)| key.len() + value.len()).sum::<usize>();
             bytes += BYTES_OF_A_DATABASE;
             let is_alone = room.is_whole && settling.parts == 0;
             if !(is_alone || room.fits(operations, bytes)) {
                 settling.records.truncate(before);
                 break;
+            }
+            for (name, before, taken) in of_part {
+                settling.taken += taken.records() - before.records();
+                settling.streams.insert(name.clone(), taken);
             }
             settling.databases.insert(part.database.clone(), part.position);
             settling.parts += 1;
@@ -270,36 +310,23 @@ impl Pending {
         settling
     }
 
-    /// What is pending of a stream and was derived of the part of the log that ends at `position`. What was derived of more
-    /// of it comes with a later part.
-    fn of(&self, stream: &Bytes, position: u64) -> impl Iterator<Item = &Derived> {
-        let stream = self.streams.get(stream);
-        let runs = stream.into_iter().flat_map(|stream| &stream.runs);
-        let runs = runs.take_while(move |run| run.position <= position);
-        let head = stream.and_then(|stream| stream.head.as_ref());
-        runs.chain(head)
-            .filter(move |derived| derived.position == position)
-    }
-
     /// Forgets what is in the engine now.
     pub(super) fn settled(&mut self, settling: &Settling) {
         self.settled += settling.parts as u64;
-        for part in self.parts.drain(..settling.parts) {
-            self.bytes -= RECORD_BYTES;
-            for name in part.streams {
-                let MapEntry::Occupied(mut entry) = self.streams.entry(name) else {
-                    continue;
-                };
-                let stream = entry.get_mut();
-                while let Some(run) = stream.runs.pop_front_if(|run| run.position <= part.position) {
-                    self.bytes -= run.bytes();
-                }
-                if let Some(head) = stream.head.take_if(|head| head.position <= part.position) {
-                    self.bytes -= head.bytes();
-                }
-                if stream.is_empty() {
-                    entry.remove();
-                }
+        self.bytes -= RECORD_BYTES * settling.parts;
+        self.parts.drain(..settling.parts);
+        for (name, taken) in &settling.streams {
+            let MapEntry::Occupied(mut entry) = self.streams.entry(name.clone()) else {
+                continue;
+            };
+            let stream = entry.get_mut();
+            let runs = stream.runs.drain(..taken.runs);
+            self.bytes -= runs.map(|run| run.bytes()).sum::<usize>();
+            if taken.has_head {
+                self.bytes -= stream.head.take().map_or(0, |head| head.bytes());
+            }
+            if stream.is_empty() {
+                entry.remove();
             }
         }
         for (key, position) in &settling.databases {
@@ -313,6 +340,52 @@ impl Pending {
 impl Stream {
     fn is_empty(&self) -> bool {
         self.head.is_none() && self.runs.is_empty()
+    }
+
+    /// Adds to `records` what is to be written of the parts of the log up to `position`, and is not in `taken` yet; with runs,
+    /// those behind them as far as they share a record. Runs never go without the head: by it, who derives the rest knows
+    /// that there may be some.
+    fn take(
+        &self,
+        mut taken: Taken,
+        position: u64,
+        record_bytes: usize,
+        records: &mut Vec<(Bytes, Bytes)>,
+    ) -> Taken {
+        let is_due = |derived: &Derived| derived.position <= position;
+        let mut has_runs = false;
+        while self.runs.get(taken.runs).is_some_and(is_due) {
+            has_runs = true;
+            let first = &self.runs[taken.runs];
+            let (mut bytes, mut last) = (first.value.len(), &first.key);
+            // Those that were too long to be put off are not among them.
+            let fitting = self.runs.range(taken.runs + 1..).take_while(|run| {
+                bytes += run.value.len();
+                let follows = is_one_record(bytes, record_bytes) && follows(&run.key, &run.value, last);
+                last = &run.key;
+                follows
+            });
+            let end = taken.runs + 1 + fitting.count();
+            let Derived { key, value, .. } = &self.runs[end - 1];
+            let value = match end - taken.runs {
+                1 => value.clone(),
+                _ => seal_bundle(key, self.runs.range(taken.runs..end).map(|run| &run.value)),
+            };
+            records.push((key.clone(), value));
+            taken.runs = end;
+        }
+        let head = self.head.as_ref().filter(|_| !taken.has_head);
+        if let Some(head) = head.filter(|head| has_runs || is_due(head)) {
+            taken.has_head = true;
+            records.push((head.key.clone(), head.value.clone()));
+        }
+        taken
+    }
+}
+
+impl Taken {
+    fn records(self) -> usize {
+        self.runs + usize::from(self.has_head)
     }
 }
 

@@ -6,6 +6,8 @@ use kv_core::{Batch, Capabilities};
 pub(super) struct Room {
     operations: usize,
     bytes: usize,
+    /// Most bytes of a record.
+    pub(super) record_bytes: usize,
     /// Whether one part of a log goes in, whatever it takes: it came in one commit.
     pub(super) is_whole: bool,
 }
@@ -25,6 +27,7 @@ impl Room {
         Self {
             operations: capabilities.max_batch_operations.saturating_sub(operations),
             bytes: capabilities.max_batch_bytes.saturating_sub(batch.bytes()),
+            record_bytes: capabilities.max_value_bytes,
             is_whole: false,
         }
     }

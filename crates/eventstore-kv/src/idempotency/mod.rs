@@ -9,12 +9,11 @@
 
 mod search;
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use eventstore_abstractions::{
     Appended, Database, EventMessage, IdempotencyId, IdempotencyKey, MessageId, Result, StreamId, Version,
 };
+use hashbrown::HashMap;
 
 use crate::keys;
 use crate::reader::Reader;

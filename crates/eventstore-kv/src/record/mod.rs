@@ -5,6 +5,7 @@
 //! one: the checksum tells both. `docs/storage-format.md` gives every field.
 
 mod block;
+mod bundle;
 mod entries;
 mod message;
 mod postings;
@@ -20,6 +21,7 @@ use eventstore_abstractions::Error;
 use crate::keys;
 
 pub(crate) use block::{MAX_COPIED_BYTES, NewBlock, Place, Segment, block_without, open_block};
+pub(crate) use bundle::{Runs, follows, is_one_record, record_after, seal_bundle};
 pub(crate) use entries::{
     DatabaseHead, Deleted, Heads, IdempotencyEntry, Lease, Life, MessageEntry, ScavengeCursor, Settled,
     StoreFormat, StreamHead, Turn, UnfinishedCopy,
@@ -32,6 +34,8 @@ pub(crate) use state::{STATE_OVERHEAD_BYTES, open_state, seal_state};
 
 /// The first byte of every record. A change of any field's form gets a new one, and the old one stays readable.
 const FORMAT: u8 = 1;
+/// The first byte of a record of several runs.
+const BUNDLE_FORMAT: u8 = 2;
 const CHECKSUM_BYTES: usize = 4;
 /// Most bytes that decoding may allocate for one record; no engine takes a larger value. Without a limit nine hostile
 /// bytes make bincode ask for more memory than there is.
@@ -50,9 +54,7 @@ enum Damage {
     TooShort(usize),
     #[error("its checksum is {stored:08x} and should be {computed:08x}")]
     Checksum { stored: u32, computed: u32 },
-    #[error(
-        "its format is {0} and this version reads format {FORMAT}; open it with the version that wrote it"
-    )]
+    #[error("its format is {0}, which this version does not read; open it with the version that wrote it")]
     Format(u8),
     #[error("its fields cannot be decoded: {0}")]
     Fields(bincode::error::DecodeError),
@@ -89,8 +91,10 @@ pub(crate) fn contradiction(key: &[u8], what: impl std::fmt::Display) -> Error {
 
 /// Whether `bytes` are a record that was written under `key`, whichever it is.
 pub(crate) fn check(key: &[u8], bytes: &[u8]) -> Result<(), Error> {
-    match body_of(key, bytes) {
-        Ok(_) => Ok(()),
+    let format = formatted_body_of(key, bytes).map(|(format, _)| format);
+    match format {
+        Ok(FORMAT | BUNDLE_FORMAT) => Ok(()),
+        Ok(other) => Err(Damage::Format(other).of(key)),
         Err(damage) => Err(damage.of(key)),
     }
 }
@@ -121,6 +125,12 @@ pub(crate) fn seal_fields(key: &[u8], fields: &[u8]) -> Bytes {
     seal_body(key, [&[FORMAT], fields].concat())
 }
 
+/// A record of several runs with any bytes for fields.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn seal_bundle_fields(key: &[u8], fields: &[u8]) -> Bytes {
+    seal_body(key, [&[BUNDLE_FORMAT], fields].concat())
+}
+
 /// Adds the checksum to a format byte and fields.
 fn seal_body(key: &[u8], mut body: Vec<u8>) -> Bytes {
     let checksum = checksum(key, &body);
@@ -141,8 +151,16 @@ fn open<'a, T: BorrowDecode<'a, ()>>(key: &[u8], bytes: &'a [u8]) -> Result<T, D
     }
 }
 
-/// The fields of a record, when its checksum is right and its format is known.
+/// The fields of a record, when its checksum is right and its format is that of all but bundles.
 fn body_of<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
+    match formatted_body_of(key, bytes)? {
+        (FORMAT, fields) => Ok(fields),
+        (other, _) => Err(Damage::Format(other)),
+    }
+}
+
+/// The format and the fields of a record, when its checksum is right.
+fn formatted_body_of<'a>(key: &[u8], bytes: &'a [u8]) -> Result<(u8, &'a [u8]), Damage> {
     let Some((body, stored)) = bytes.split_last_chunk::<CHECKSUM_BYTES>() else {
         return Err(Damage::TooShort(bytes.len()));
     };
@@ -151,8 +169,7 @@ fn body_of<'a>(key: &[u8], bytes: &'a [u8]) -> Result<&'a [u8], Damage> {
         return Err(Damage::Checksum { stored, computed });
     }
     match body.split_first() {
-        Some((&FORMAT, fields)) => Ok(fields),
-        Some((&other, _)) => Err(Damage::Format(other)),
+        Some((&format, fields)) => Ok((format, fields)),
         None => Err(Damage::TooShort(bytes.len())),
     }
 }

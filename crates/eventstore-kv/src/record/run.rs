@@ -99,8 +99,13 @@ impl EncodedRun {
     }
 }
 
+/// How many events the run with these fields has.
+pub(super) fn events_in(fields: &[u8]) -> Result<u32, Damage> {
+    Ok(borrow_fields::<RunHead>(fields)?.0.events)
+}
+
 impl Run {
-    /// The run in the record `value` of `stream` under `key`.
+    /// The run in the record `value` of `stream` under `key`, which has no other.
     pub(crate) fn open(key: &Bytes, value: &Bytes, stream: StreamId) -> Result<Self> {
         let last = Version::new(keys::number_of(key).unwrap_or_default());
         body_of(key, value)
@@ -140,6 +145,11 @@ impl Run {
     /// The version of the first event that is left.
     pub(crate) fn first_version(&self) -> Version {
         Version::new(self.version)
+    }
+
+    /// The version of the last event of the record that it is in.
+    pub(crate) fn last_of_record(&self) -> Version {
+        Version::new(keys::number_of(&self.key).unwrap_or_default())
     }
 
     /// The position of the first event that is left.

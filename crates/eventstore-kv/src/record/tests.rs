@@ -1,5 +1,6 @@
 //! Records round-trip, every damage is told, and golden bytes pin the form.
 
+mod bundles;
 mod document;
 mod edges;
 
@@ -431,6 +432,10 @@ fn golden() -> BTreeMap<&'static str, (Bytes, Bytes)> {
         let newest = Some(full_message().id());
         EncodedRun::new(Position::new(9), Timestamp::from_micros(11), newest, &messages, 0).seal(key)
     });
+    add("bundle", run_key(), &|key| {
+        let run = |position, version| bundles::run_at(position, version, &[minimal_message()]);
+        seal_bundle(key, [run(9, 6), run(12, 7)].iter())
+    });
     add(
         "snapshot",
         keys::snapshot(&database, &stream, Version::new(7)),
@@ -462,7 +467,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The stored form must never change unnoticed: these files were written by the version that introduced format 1.
+/// The stored form must never change unnoticed: each record was written by the version that introduced it.
 #[test]
 fn golden_records_are_written_as_ever() {
     let written = golden()
@@ -521,6 +526,7 @@ fn golden_records_are_read_as_ever() {
             }
             "run" => decoded(&key, &value).map(|events| events[0].message == full_message()),
             "run-of-two" => decoded(&key, &value).map(|events| events[1].message == minimal_message()),
+            "bundle" => Runs::open(&key, &value, &stream()).map(|runs| runs.count() == 2),
             "snapshot" => decode_snapshot(&key, &value, Version::new(7))
                 .map(|snapshot| snapshot.message == full_message()),
             other => panic!("how is {other} read?"),

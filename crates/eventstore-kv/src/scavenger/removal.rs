@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use eventstore_abstractions::{Database, Result, StreamId, Version};
-use kv_core::Batch;
+use kv_core::{Batch, Entry};
 
 use super::Heads;
 use crate::error::open_error;
@@ -13,7 +13,8 @@ use crate::keys;
 use crate::log::Core;
 use crate::log_reader::open_stored;
 use crate::record::{
-    self, IdempotencyEntry, MessageEntry, Place, Record, Run, Segment, StreamHead, block_without,
+    self, IdempotencyEntry, MessageEntry, Place, Record, Run, Runs, Segment, StreamHead, block_without,
+    record_after,
 };
 
 /// Keys that one commit writes at most, unless a single run needs more: it bounds how long it can hold up appends.
@@ -28,7 +29,16 @@ pub(super) struct Removal {
     segments: Vec<usize>,
     /// What is stored under keys that go.
     deleted: BTreeMap<Bytes, Deleted>,
+    /// Records of runs, of which some or all go.
+    runs: BTreeMap<Bytes, Shortened>,
     removed: Removed,
+}
+
+/// A record of runs, and up to which version they go. By the time of the commit they may be in another record.
+struct Shortened {
+    record: Bytes,
+    stream: StreamId,
+    last: Version,
 }
 
 /// A record that goes.
@@ -63,6 +73,7 @@ impl Removal {
         let mut removal = Self {
             segments: Vec::new(),
             deleted: BTreeMap::new(),
+            runs: BTreeMap::new(),
             removed: Removed::default(),
         };
         for (segment, at) in segments.iter().zip(0..) {
@@ -73,11 +84,20 @@ impl Removal {
                 continue;
             };
             let pointers = pointers(core, database, &segment.stream, &run).await?;
-            if !removal.segments.is_empty() && removal.operations() + 1 + 2 * pointers.len() > most {
+            let shortened = match segment.run {
+                Place::Copied(_) => shortened(core, database, segment).await?,
+                _ => None,
+            };
+            let record = shortened.as_ref().map_or(1, |(_, record)| record.operations());
+            let added = record + 2 * pointers.len();
+            if !removal.segments.is_empty() && removal.operations() + added > most {
                 break;
             }
-            let key = keys::run(database, &segment.stream, segment.last_version);
-            removal.deleted.insert(key, Deleted::OfBytes(run.bytes() as u64));
+            if let Place::Stored { .. } = segment.run {
+                let key = keys::run(database, &segment.stream, segment.last_version);
+                removal.deleted.insert(key, Deleted::OfBytes(run.bytes() as u64));
+            }
+            removal.runs.extend(shortened);
             let pointers = pointers
                 .into_iter()
                 .map(|(key, value)| (key, Deleted::IfEqual(value)));
@@ -89,7 +109,8 @@ impl Removal {
             let room = most.saturating_sub(removal.operations());
             removal.add_snapshots(core, database, stream, head, room).await?;
         }
-        Ok((!removal.deleted.is_empty()).then_some(removal))
+        let is_empty = removal.segments.is_empty() && removal.deleted.is_empty();
+        Ok((!is_empty).then_some(removal))
     }
 
     /// The commit, if the block is still in the record `value` under `key`.
@@ -100,6 +121,18 @@ impl Removal {
             let rewritten = block_without(key, value, &self.segments)?;
             removed.bytes += (value.len() as u64).saturating_sub(rewritten.len() as u64);
             batch = batch.put(key.clone(), rewritten);
+        }
+        for (key, Shortened { record, stream, last }) in self.runs {
+            let rest = record_after(&key, &record, &stream, last)?;
+            removed.bytes += (record.len() - rest.as_ref().map_or(0, Bytes::len)) as u64;
+            batch = batch.require_equals(key.clone(), record);
+            batch = match rest {
+                Some(rest) => batch.put(key, rest),
+                None => {
+                    removed.bytes += key.len() as u64;
+                    batch.delete(key)
+                }
+            };
         }
         for (key, deleted) in self.deleted {
             removed.bytes += key.len() as u64;
@@ -142,8 +175,35 @@ impl Removal {
             .deleted
             .values()
             .filter(|deleted| matches!(deleted, Deleted::IfEqual(_)));
-        OPERATIONS_OF_THE_BLOCK + self.deleted.len() + conditions.count()
+        let runs = self.runs.values().map(Shortened::operations).sum::<usize>();
+        OPERATIONS_OF_THE_BLOCK + runs + self.deleted.len() + conditions.count()
     }
+}
+
+impl Shortened {
+    /// It stands in the commit as it was and, shorter, as it will be.
+    fn operations(&self) -> usize {
+        2 + 2 * self.record.len() / BYTES_PER_OPERATION
+    }
+}
+
+/// The record that has the run of `segment`, and up to it nothing that is kept; `None` when it was removed.
+async fn shortened(
+    core: &Core,
+    database: &Database,
+    segment: &Segment,
+) -> Result<Option<(Bytes, Shortened)>> {
+    let last = segment.last_version;
+    let runs = keys::runs(database, &segment.stream, last, Version::MAX);
+    let page = core.reader.scan(runs.max_items(1)).await?;
+    let Some(Entry { key, value }) = page.entries.into_iter().next() else {
+        return Ok(None);
+    };
+    let mut runs = Runs::open(&key, &value, &segment.stream)?;
+    let has_run = runs.next().is_some_and(|first| first.first_version() <= last);
+    let stream = segment.stream.clone();
+    let record = value;
+    Ok(has_run.then_some((key, Shortened { record, stream, last })))
 }
 
 /// The run of `segment`, which is in the record `block`; `None` when another scavenge has just removed it.

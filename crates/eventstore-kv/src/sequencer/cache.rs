@@ -1,10 +1,10 @@
 //! What is remembered of committed plans, so that most requests are decided without a read.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use bytes::Bytes;
 use eventstore_abstractions::Database;
+use hashbrown::HashMap;
 use lru::LruCache;
 
 use crate::record::{DatabaseHead, Lease, StreamHead};

@@ -1,9 +1,8 @@
 //! What must be known of the store before requests can be decided: read in as few calls as possible.
 
-use std::collections::{HashMap, HashSet};
-
 use bytes::Bytes;
 use eventstore_abstractions::{AppendCondition, Database, Position, Result, Version};
+use hashbrown::{HashMap, HashSet};
 
 use super::cache::{Cache, DatabaseState, StreamState};
 use super::plan::Plan;

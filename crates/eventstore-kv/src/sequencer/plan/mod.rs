@@ -11,13 +11,12 @@ mod tail;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use eventstore_abstractions::{
     Appended, Database, Error, IdempotencyId, Indexes, MessageId, MultiAppended, Result, Session, StreamId,
     Timestamp,
 };
+use hashbrown::HashMap;
 
 use self::log::LogTail;
 pub(crate) use self::log::MAX_BLOCK_BYTES;
