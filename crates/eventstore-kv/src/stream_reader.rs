@@ -154,7 +154,6 @@ impl Rest {
                 Direction::Backward => self.take_all(runs.rev(), &mut pieces)?,
             };
             if !goes_on {
-                self.whole = None;
                 break;
             }
         }

@@ -335,8 +335,7 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
     /// Forgets the heads of streams that the engine has newer ones of: of an append that nobody knew the outcome of and that
     /// had its records of a stream itself, or of a retention or a deletion.
     async fn forget_older_heads(&self) -> Result<()> {
-        let mut heads = self.pending.read().heads().map(owned).collect::<Vec<_>>();
-        heads.sort_unstable();
+        let heads = Vec::from_iter(self.pending.read().heads());
         for heads in heads.chunks(HEADS_AT_ONCE) {
             let keys = heads.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
             let stored = self.engine.get_many(&keys).await.map_err(open_error)?;
@@ -374,10 +373,6 @@ impl<E: Deref<Target = dyn KeyValueStore>> Deferring<E> {
         };
         self.derive(key, moved, after).await
     }
-}
-
-fn owned((key, value): (&Bytes, &Bytes)) -> (Bytes, Bytes) {
-    (key.clone(), value.clone())
 }
 
 fn put_settled(batch: Batch, database: &Database, position: u64) -> Batch {

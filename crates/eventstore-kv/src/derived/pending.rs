@@ -121,10 +121,10 @@ impl Pending {
         Some(runs[at].value.clone())
     }
 
-    /// The heads of streams, and their keys.
-    pub(super) fn heads(&self) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+    /// The keys of the heads of streams, in order, and the heads.
+    pub(super) fn heads(&self) -> BTreeMap<Bytes, Bytes> {
         let heads = self.streams.values().filter_map(|stream| stream.head.as_ref());
-        heads.map(|head| (&head.key, &head.value))
+        heads.map(|head| (head.key.clone(), head.value.clone())).collect()
     }
 
     /// Forgets the head of a stream under `key`: the engine has a newer one.
